@@ -1,0 +1,255 @@
+"""The TCP header and its options (RFC 9293 section 3.1), to and from `Segment`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plankroad.wire.constants import PROTO_TCP
+from plankroad.wire.errors import BadPacket
+from plankroad.wire.segment import SYN, Segment
+
+# Option kinds (the IANA registry "TCP Option Kind Numbers").
+OPT_EOL: Final = 0
+OPT_NOP: Final = 1
+OPT_MSS: Final = 2
+OPT_WSCALE: Final = 3
+OPT_SACK_PERMITTED: Final = 4
+OPT_SACK: Final = 5
+OPT_TIMESTAMPS: Final = 8
+OPT_MD5: Final = 19
+OPT_USER_TIMEOUT: Final = 28
+OPT_AO: Final = 29
+OPT_FAST_OPEN: Final = 34
+
+#: Bytes of options that a header can hold.
+MAX_OPTIONS: Final = 40
+
+
+def parse_tcp(buf: bytes, start: int, end: int) -> Segment:
+    """The segment in `buf[start:end]`. The checksum is not looked at: see `tcp_checksum_ok`.
+
+    Options are reported as they stand, whatever the flags; MSS, window scale and SACK-permitted mean something
+    in a SYN only. A known option with a length that is not its own is skipped like an unknown one.
+    Raises BadPacket where the header is truncated or its length field contradicts the segment's.
+    """
+    if start < 0 or end > len(buf) or end - start < 20:
+        raise BadPacket("TCP header is truncated")
+    header_length = buf[start + 12] >> 4 << 2
+    payload_start = start + header_length
+    if header_length < 20:
+        raise BadPacket("TCP data offset is less than 5")
+    if payload_start > end:
+        raise BadPacket("TCP header is longer than the segment")
+    seg = Segment(
+        buf[start] << 8 | buf[start + 1],
+        buf[start + 2] << 8 | buf[start + 3],
+        buf[start + 4] << 24 | buf[start + 5] << 16 | buf[start + 6] << 8 | buf[start + 7],
+        buf[start + 8] << 24 | buf[start + 9] << 16 | buf[start + 10] << 8 | buf[start + 11],
+        buf[start + 13],
+        buf[start + 14] << 8 | buf[start + 15],
+        buf[payload_start:end],
+    )
+    urgent = buf[start + 18] << 8 | buf[start + 19]
+    if urgent:
+        seg.urgent = urgent
+    if header_length == 20:
+        return seg
+    i = start + 20
+    # RFC 7323 appendix A: the usual layout is NOP NOP Timestamps, then perhaps NOP NOP SACK.
+    if header_length >= 32 and buf[i] == 1 and buf[i + 1] == 1 and buf[i + 2] == 8 and buf[i + 3] == 10:
+        seg.has_ts = True
+        seg.ts_val = buf[i + 4] << 24 | buf[i + 5] << 16 | buf[i + 6] << 8 | buf[i + 7]
+        seg.ts_ecr = buf[i + 8] << 24 | buf[i + 9] << 16 | buf[i + 10] << 8 | buf[i + 11]
+        if header_length == 32:
+            return seg
+        i += 12
+    _parse_options(buf, i, payload_start, seg)
+    return seg
+
+
+def _parse_options(buf: bytes, i: int, end: int, seg: Segment) -> None:
+    """Read the options in `buf[i:end]` into `seg`. Each turn moves on by at least one byte."""
+    while i < end:
+        kind = buf[i]
+        if kind == OPT_NOP:
+            i += 1
+            continue
+        if kind == OPT_EOL:
+            return
+        # RFC 9293 MUST-7: "TCP implementations MUST be prepared to handle an illegal option length (e.g., zero)".
+        # What follows cannot be told apart, so reading ends here.
+        if i + 1 >= end:
+            seg.bad_options = True
+            return
+        length = buf[i + 1]
+        after = i + length
+        if length < 2 or after > end:
+            seg.bad_options = True
+            return
+        if kind == OPT_SACK:
+            # RFC 2018 section 3: 8n + 2 bytes for n blocks of left edge and right edge.
+            if length > 2 and length & 7 == 2:
+                sack: list[tuple[int, int]] = []
+                j = i + 2
+                while j < after:
+                    sack.append(
+                        (
+                            buf[j] << 24 | buf[j + 1] << 16 | buf[j + 2] << 8 | buf[j + 3],
+                            buf[j + 4] << 24 | buf[j + 5] << 16 | buf[j + 6] << 8 | buf[j + 7],
+                        )
+                    )
+                    j += 8
+                seg.sack = sack
+        elif kind == OPT_TIMESTAMPS:
+            if length == 10:
+                seg.has_ts = True
+                seg.ts_val = buf[i + 2] << 24 | buf[i + 3] << 16 | buf[i + 4] << 8 | buf[i + 5]
+                seg.ts_ecr = buf[i + 6] << 24 | buf[i + 7] << 16 | buf[i + 8] << 8 | buf[i + 9]
+        elif kind == OPT_MSS:
+            if length == 4:
+                seg.mss = buf[i + 2] << 8 | buf[i + 3]
+        elif kind == OPT_WSCALE:
+            if length == 3:
+                seg.wscale = buf[i + 2]
+        elif kind == OPT_SACK_PERMITTED:
+            if length == 2:
+                seg.sack_permitted = True
+        elif kind == OPT_USER_TIMEOUT:
+            # RFC 5482 section 3.1: granularity bit and 15 bits of value.
+            if length == 4:
+                seg.user_timeout = buf[i + 2] << 8 | buf[i + 3]
+        elif kind == OPT_FAST_OPEN:
+            # RFC 7413 section 4.1.1: an even cookie of 4 to 16 bytes, or none; "Options with invalid Length values
+            # or without SYN flag set MUST be ignored."
+            if seg.flags & SYN and (length == 2 or (6 <= length <= 18 and length & 1 == 0)):
+                seg.fast_open = buf[i + 2 : after]
+        elif kind == OPT_MD5:
+            if length == 18:
+                seg.md5 = True
+        elif kind == OPT_AO and length >= 4:
+            seg.ao = True
+        i = after
+
+
+def tcp_checksum_ok(buf: bytes, start: int, end: int, src: bytes, dst: bytes) -> bool:
+    """Whether the checksum of the segment in `buf[start:end]` is right (RFC 9293 section 3.1, MUST-3)."""
+    length = end - start
+    rest = int.from_bytes(buf[start:end], "big") % 65535
+    if length & 1:
+        rest <<= 8
+    return (rest + int.from_bytes(src, "big") + int.from_bytes(dst, "big") + PROTO_TCP + length) % 65535 == 0
+
+
+def _u32(value: int) -> bytes:
+    return (value & 0xFFFFFFFF).to_bytes(4, "big")
+
+
+def _build_options(seg: Segment) -> bytes:
+    """The options of `seg` as 32-bit words, padded with NOP where that aligns what follows, else with EOL."""
+    if seg.has_ts and seg.mss == 0 and not seg.sack and not seg.sack_permitted and seg.wscale < 0:
+        out = (0x0101080A << 64 | seg.ts_val << 32 | seg.ts_ecr).to_bytes(12, "big")
+        if seg.user_timeout < 0 and seg.fast_open is None:
+            return out
+    else:
+        out = b""
+        if seg.mss:
+            out = bytes([OPT_MSS, 4, seg.mss >> 8 & 0xFF, seg.mss & 0xFF])
+        if seg.has_ts:
+            # RFC 7323 appendix A: two NOPs align the timestamps; SACK-permitted fits in their place.
+            lead = b"\x04\x02\x08\x0a" if seg.sack_permitted else b"\x01\x01\x08\x0a"
+            out += lead + _u32(seg.ts_val) + _u32(seg.ts_ecr)
+        elif seg.sack_permitted:
+            out += b"\x01\x01\x04\x02"
+        if seg.wscale >= 0:
+            out += bytes([OPT_NOP, OPT_WSCALE, 3, seg.wscale])
+    if seg.user_timeout >= 0:
+        out += bytes([OPT_USER_TIMEOUT, 4, seg.user_timeout >> 8 & 0xFF, seg.user_timeout & 0xFF])
+    cookie = seg.fast_open
+    if cookie is not None:
+        out += bytes([OPT_FAST_OPEN, 2 + len(cookie)]) + cookie
+        pad = -len(out) & 3
+        if pad:
+            out += b"\x01" * pad
+    if seg.sack:
+        # RFC 2018 section 3: as many blocks as there is room for, the most important first.
+        room = (MAX_OPTIONS - len(out) - 4) >> 3
+        count = len(seg.sack)
+        count = min(count, room)
+        if count > 0:
+            out += bytes([OPT_NOP, OPT_NOP, OPT_SACK, 2 + (count << 3)])
+            for i in range(count):
+                left, right = seg.sack[i]
+                out += ((left & 0xFFFFFFFF) << 32 | (right & 0xFFFFFFFF)).to_bytes(8, "big")
+    if len(out) > MAX_OPTIONS:
+        raise ValueError("TCP options are longer than 40 bytes")
+    return out
+
+
+def options_length(seg: Segment) -> int:
+    """Bytes of options that `build_tcp` makes of `seg`, padding included: 0 to 40, a multiple of 4.
+
+    What an MSS must give up for options (RFC 6691 section 2, SHLD-5 and MUST-16 of RFC 9293).
+    """
+    length = 0
+    if seg.mss:
+        length += 4
+    if seg.has_ts:
+        length += 12
+    elif seg.sack_permitted:
+        length += 4
+    if seg.wscale >= 0:
+        length += 4
+    if seg.user_timeout >= 0:
+        length += 4
+    if seg.fast_open is not None:
+        length += (5 + len(seg.fast_open)) & ~3
+    if seg.sack:
+        count = min(len(seg.sack), (MAX_OPTIONS - length - 4) >> 3)
+        if count > 0:
+            length += 4 + (count << 3)
+    return length
+
+
+def build_tcp(seg: Segment, src: bytes, dst: bytes, partial: bool = False) -> bytes:
+    """The header of `seg` with its options; its checksum is over header and payload. The payload is not in it.
+
+    `partial`: the checksum field holds the folded pseudo-header sum instead, for a link that finishes it.
+    SACK blocks for which there is no room are left out, from the last. MD5 and AO are never made.
+    Raises ValueError where the other options are longer than 40 bytes.
+    """
+    has_options = (
+        seg.has_ts
+        or seg.mss != 0
+        or bool(seg.sack)
+        or seg.sack_permitted
+        or seg.wscale >= 0
+        or seg.user_timeout >= 0
+        or seg.fast_open is not None
+    )
+    options = _build_options(seg) if has_options else b""
+    header_length = 20 + len(options)
+    payload = seg.payload
+    length = header_length + len(payload)
+    # Ports, numbers, offset, flags and window: seven words and a half, before checksum and urgent pointer.
+    head = (
+        (seg.src_port << 112 | seg.dst_port << 96)
+        | (seg.seq & 0xFFFFFFFF) << 64
+        | (seg.ack & 0xFFFFFFFF) << 32
+        | header_length << 26
+        | seg.flags << 16
+        | seg.wnd
+    )
+    total = int.from_bytes(src, "big") + int.from_bytes(dst, "big") + PROTO_TCP + length
+    if partial:
+        value = total % 65535
+        if value == 0:
+            value = 0xFFFF
+    else:
+        total += head + seg.urgent
+        if options:
+            total += int.from_bytes(options, "big")
+        if payload:
+            rest = int.from_bytes(payload, "big") % 65535
+            total += rest << 8 if len(payload) & 1 else rest
+        value = -total % 65535
+    return (head << 32 | value << 16 | seg.urgent).to_bytes(20, "big") + options
