@@ -1,0 +1,212 @@
+"""Setting up network devices of Linux: the few rtnetlink requests (rtnetlink(7)) that a TUN or TAP link needs.
+
+A socket belongs to the network namespace it was opened in, so one `RouteSocket` kept by a link goes on configuring its
+device from wherever it is called.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+import struct
+from typing import Final
+
+_NETLINK_ROUTE: Final = 0
+_SOL_NETLINK: Final = 270
+_NETLINK_CAP_ACK: Final = 10
+_NETLINK_EXT_ACK: Final = 11
+
+_NLMSG_ERROR: Final = 2
+_NLM_F_REQUEST: Final = 0x01
+_NLM_F_ACK: Final = 0x04
+_NLM_F_EXCL: Final = 0x200
+_NLM_F_CREATE: Final = 0x400
+_NLM_F_ACK_TLVS: Final = 0x200
+
+_RTM_NEWLINK: Final = 16
+_RTM_GETLINK: Final = 18
+_RTM_NEWADDR: Final = 20
+_RTM_DELADDR: Final = 21
+_RTM_NEWROUTE: Final = 24
+_RTM_DELROUTE: Final = 25
+
+_IFLA_ADDRESS: Final = 1
+_IFLA_IFNAME: Final = 3
+_IFLA_MTU: Final = 4
+_IFA_ADDRESS: Final = 1
+_IFA_LOCAL: Final = 2
+_IFA_FLAGS: Final = 8
+_IFA_F_NODAD: Final = 0x02
+_RTA_DST: Final = 1
+_RTA_OIF: Final = 4
+_RTA_GATEWAY: Final = 5
+_RT_TABLE_MAIN: Final = 254
+_RTPROT_STATIC: Final = 4
+_RT_SCOPE_UNIVERSE: Final = 0
+_RT_SCOPE_LINK: Final = 253
+_RTN_UNICAST: Final = 1
+
+_IFF_UP: Final = 1
+
+_HEADER: Final = struct.Struct("=IHHII")
+_ATTRIBUTE: Final = struct.Struct("=HH")
+
+
+class LinkInfo:
+    """What the kernel says of a network device: its index, MTU in bytes, whether it is up, and its MAC (or b"")."""
+
+    __slots__ = ("index", "mac", "mtu", "up")
+
+    def __init__(self, index: int, mtu: int, up: bool, mac: bytes) -> None:
+        self.index = index
+        self.mtu = mtu
+        self.up = up
+        self.mac = mac
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return _ATTRIBUTE.pack(4 + len(value), kind) + value + bytes(-len(value) & 3)
+
+
+def _attributes(data: bytes) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
+    offset = 0
+    while offset + 4 <= len(data):
+        length, kind = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4:
+            break
+        found[kind & 0x3FFF] = data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
+    return found
+
+
+class RouteSocket:
+    """A socket to the kernel's routing and device tables, of the network namespace of the thread that opens it.
+
+    Each request waits for the kernel's answer, which it gives at once. They raise OSError with the kernel's errno and
+    its own words where it has some: PermissionError without CAP_NET_ADMIN.
+    """
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+        self._sequence = 0
+        try:
+            self._socket.bind((0, 0))
+            self._socket.settimeout(5)
+            for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
+                self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def link(self, name: str) -> LinkInfo | None:
+        """The device of that name, or None."""
+        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
+        try:
+            answer = self._request(_RTM_GETLINK, 0, body + _attribute(_IFLA_IFNAME, name.encode() + b"\0"), name)
+        except OSError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+        _, _, index, flags, _ = struct.unpack_from("=BxHiII", answer)
+        attributes = _attributes(answer[16:])
+        mtu = int.from_bytes(attributes[_IFLA_MTU], "little" if struct.pack("=H", 1)[0] else "big")
+        return LinkInfo(index, mtu, bool(flags & _IFF_UP), attributes.get(_IFLA_ADDRESS, b""))
+
+    def set_up(self, index: int, up: bool) -> None:
+        """Take the device up or down."""
+        self._set_link(index, _IFF_UP if up else 0, _IFF_UP, b"", "up" if up else "down")
+
+    def set_mtu(self, index: int, mtu: int) -> None:
+        """Set the device's MTU in bytes."""
+        self._set_link(index, 0, 0, _attribute(_IFLA_MTU, struct.pack("=I", mtu)), f"mtu {mtu}")
+
+    def set_mac(self, index: int, mac: bytes) -> None:
+        """Set the 6-byte MAC of the kernel's end."""
+        self._set_link(index, 0, 0, _attribute(_IFLA_ADDRESS, mac), f"address {mac.hex(':')}")
+
+    def _set_link(self, index: int, flags: int, change: int, attributes: bytes, what: str) -> None:
+        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, flags, change)
+        self._request(_RTM_NEWLINK, _NLM_F_ACK, body + attributes, what)
+
+    def add_address(self, index: int, address: str) -> bool:
+        """Give the device an address with its prefix, "10.0.0.1/24"; False where it had it already.
+
+        IPv6 addresses are used at once, without duplicate address detection: nobody else is on the wire.
+        """
+        try:
+            self._change_address(_RTM_NEWADDR, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, index, address)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove_address(self, index: int, address: str) -> None:
+        """Take away what `add_address` gave."""
+        self._change_address(_RTM_DELADDR, _NLM_F_ACK, index, address)
+
+    def _change_address(self, kind: int, flags: int, index: int, address: str) -> None:
+        interface = ipaddress.ip_interface(address)
+        family = socket.AF_INET if interface.version == 4 else socket.AF_INET6
+        packed = interface.ip.packed
+        body = struct.pack("=BBBBI", family, interface.network.prefixlen, 0, _RT_SCOPE_UNIVERSE, index)
+        body += _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        if interface.version == 6:
+            body += _attribute(_IFA_FLAGS, struct.pack("=I", _IFA_F_NODAD))
+        self._request(kind, flags, body, f"address {address}")
+
+    def add_route(self, index: int, prefix: str, gateway: str = "") -> bool:
+        """Route a network ("10.9.0.0/16", "default" forms "0.0.0.0/0" and "::/0") to the device, through the gateway
+        if there is one; False where the route was there already.
+        """
+        try:
+            self._change_route(_RTM_NEWROUTE, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, index, prefix, gateway)
+        except FileExistsError:
+            return False
+        return True
+
+    def remove_route(self, index: int, prefix: str, gateway: str = "") -> None:
+        """Take away what `add_route` gave."""
+        self._change_route(_RTM_DELROUTE, _NLM_F_ACK, index, prefix, gateway)
+
+    def _change_route(self, kind: int, flags: int, index: int, prefix: str, gateway: str) -> None:
+        network = ipaddress.ip_network(prefix)
+        family = socket.AF_INET if network.version == 4 else socket.AF_INET6
+        scope = _RT_SCOPE_LINK if network.version == 4 and not gateway else _RT_SCOPE_UNIVERSE
+        body = struct.pack(
+            "=BBBBBBBBI", family, network.prefixlen, 0, 0, _RT_TABLE_MAIN, _RTPROT_STATIC, scope, _RTN_UNICAST, 0
+        )
+        body += _attribute(_RTA_DST, network.network_address.packed) + _attribute(_RTA_OIF, struct.pack("=I", index))
+        if gateway:
+            via = ipaddress.ip_address(gateway)
+            if via.version != network.version:
+                raise ValueError(f"route to {prefix}: the gateway {gateway} is of the other family")
+            body += _attribute(_RTA_GATEWAY, via.packed)
+        self._request(kind, flags, body, f"route {prefix}")
+
+    def _request(self, kind: int, flags: int, body: bytes, what: str) -> bytes:
+        """The body of the answer: of the message asked for, or b"" for an acknowledgement."""
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), kind, flags | _NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
+        while True:
+            answer = self._socket.recv(65536)
+            length, answer_kind, answer_flags, sequence, _ = _HEADER.unpack_from(answer)
+            if sequence != self._sequence:
+                continue
+            if answer_kind != _NLMSG_ERROR:
+                return answer[_HEADER.size : length]
+            code = -struct.unpack_from("=i", answer, _HEADER.size)[0]
+            if code == 0:
+                return b""
+            words = os.strerror(code)
+            if answer_flags & _NLM_F_ACK_TLVS:
+                # The request's header stands between the code and the attributes (NETLINK_CAP_ACK keeps its body off).
+                told = _attributes(answer[_HEADER.size + 4 + _HEADER.size : length]).get(1)
+                if told:
+                    words += f" ({told.rstrip(bytes(1)).decode(errors='replace')})"
+            raise OSError(code, f"{what}: {words}")
