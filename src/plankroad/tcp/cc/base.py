@@ -1,0 +1,304 @@
+"""What a congestion control algorithm is to the rest of TCP: a window, a threshold and a few hooks.
+
+Loss recovery is not here. The recovery engine of `tcp/` finds what was lost, decides what is sent again and when,
+and tells the algorithm of it by one `on_congestion` an episode. An algorithm only says how much may be in flight.
+
+Writing one: subclass `CongestionControl`, override `reduced_ssthresh` and `avoid_congestion` (that is enough for a
+loss-based one; slow start, timeouts, idle restart and undo are inherited), or override the hooks themselves, and
+`register("name", YourClass)`. Subclasses may be plain Python, whether plankroad is compiled or not.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+if TYPE_CHECKING:
+    from _typeshed import IdentityFunction
+
+__all__ = [
+    "ECN",
+    "INITIAL_SSTHRESH",
+    "LOSS",
+    "MAX_CWND",
+    "TIMEOUT",
+    "AckSample",
+    "CongestionControl",
+    "mypyc_attr",
+]
+
+T = TypeVar("T")
+
+
+def identity(x: T) -> T:
+    """What a decorator that changes nothing does."""
+    return x
+
+
+try:
+    from mypy_extensions import mypyc_attr
+except ImportError:
+    # It only speaks to the compiler: without one there is nothing to say.
+    def mypyc_attr(*attrs: str, **kwattrs: object) -> IdentityFunction:
+        return identity
+
+
+#: Signals of `on_congestion`.
+LOSS: Final = 1  #: segments were lost; fast recovery begins (RFC 5681 section 3.2, RFC 6675)
+TIMEOUT: Final = 2  #: the retransmission timer expired (RFC 5681 section 3.1)
+ECN: Final = 3  #: the peer echoed a congestion mark (RFC 3168 section 6.1.2); at most one a round trip
+
+#: RFC 5681 section 3.1: "The initial value of ssthresh SHOULD be set arbitrarily high".
+INITIAL_SSTHRESH: Final = 0x7FFF_FFFF
+
+#: No window of TCP is larger (RFC 7323 section 2.3), so no congestion window need be.
+MAX_CWND: Final = 1 << 30
+
+
+class AckSample:
+    """What one incoming ACK said. Bytes and nanoseconds.
+
+    `now`: when it came.
+    `acked`: bytes newly acknowledged cumulatively. `sacked`: bytes newly acknowledged selectively.
+    `rtt`: the round trip measured by this ACK, -1 where it gave none. `srtt`, `min_rtt`: the connection's, 0 unknown.
+    `in_flight`: bytes in flight before this ACK.
+    `cwnd_limited`: the sender filled cwnd; where False, cwnd was not tested by what was sent and must not grow.
+    `in_recovery`: fast recovery is going on. It is False in the slow start that follows a timeout.
+    `round_start`: this is the first ACK of a new round trip: it acknowledges something sent after the last such ACK.
+    `delivered`: all bytes acknowledged so far on the connection, cumulatively or selectively, each once.
+    """
+
+    __slots__ = (
+        "acked",
+        "cwnd_limited",
+        "delivered",
+        "in_flight",
+        "in_recovery",
+        "min_rtt",
+        "now",
+        "round_start",
+        "rtt",
+        "sacked",
+        "srtt",
+    )
+
+    def __init__(
+        self,
+        *,
+        now: int = 0,
+        acked: int = 0,
+        sacked: int = 0,
+        rtt: int = -1,
+        srtt: int = 0,
+        min_rtt: int = 0,
+        in_flight: int = 0,
+        cwnd_limited: bool = True,
+        in_recovery: bool = False,
+        round_start: bool = False,
+        delivered: int = 0,
+    ) -> None:
+        self.now = now
+        self.acked = acked
+        self.sacked = sacked
+        self.rtt = rtt
+        self.srtt = srtt
+        self.min_rtt = min_rtt
+        self.in_flight = in_flight
+        self.cwnd_limited = cwnd_limited
+        self.in_recovery = in_recovery
+        self.round_start = round_start
+        self.delivered = delivered
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class CongestionControl:
+    """Base of every algorithm: Reno's window with the growth left open.
+
+    `cwnd`, `ssthresh`, `smss`, `initial_window`: bytes. `pacing_rate`: bytes a second, 0 = not paced.
+    `slow_start_limit`: L of RFC 3465 section 2.3, in segments: the most that one ACK adds to cwnd in slow start.
+
+    The hooks are called in the order in which things happen; `now` never goes back.
+    """
+
+    __slots__ = (
+        "cwnd",
+        "initial_window",
+        "pacing_rate",
+        "prior_cwnd",
+        "prior_ssthresh",
+        "recovery_cwnd",
+        "slow_start_limit",
+        "smss",
+        "ssthresh",
+        "timeout_slow_start",
+        "timeout_unanswered",
+        "undo_possible",
+    )
+
+    def __init__(self, smss: int, initial_window: int) -> None:
+        """`smss`: the sender's maximum segment size. `initial_window`: IW (RFC 6928). ValueError if not positive."""
+        if smss <= 0 or initial_window <= 0:
+            raise ValueError(f"smss and initial_window must be positive, not {smss} and {initial_window}")
+        self.smss: int = smss
+        self.initial_window: int = initial_window
+        self.cwnd: int = initial_window
+        self.ssthresh: int = INITIAL_SSTHRESH
+        self.pacing_rate: int = 0
+        # RFC 3465 section 2.3: "implementations MAY use L=2*SMSS bytes and MUST NOT use L > 2*SMSS bytes".
+        self.slow_start_limit: int = 2
+        # What the last `on_congestion` changed, for `on_spurious`.
+        self.prior_cwnd: int = 0
+        self.prior_ssthresh: int = 0
+        self.undo_possible: bool = False
+        # The window of the fast recovery that is going on, 0 outside of one.
+        self.recovery_cwnd: int = 0
+        # The timer expired and nothing was acknowledged since; the slow start that follows it goes on.
+        self.timeout_unanswered: bool = False
+        self.timeout_slow_start: bool = False
+
+    # --- what an algorithm is made of ------------------------------------------------------------------------------
+
+    def reduced_ssthresh(self, now: int, signal: int, in_flight: int) -> int:
+        """The new ssthresh after `signal`, before its lower bound of two segments; called once an episode."""
+        # RFC 5681 equation (4): ssthresh = max (FlightSize / 2, 2*SMSS)
+        return in_flight // 2
+
+    def avoid_congestion(self, sample: AckSample, acked: int) -> None:
+        """Grow in congestion avoidance by `acked` bytes (what slow start has left of `sample.acked`)."""
+        raise NotImplementedError
+
+    # --- hooks -----------------------------------------------------------------------------------------------------
+
+    def on_sent(self, now: int, nbytes: int, in_flight: int) -> None:
+        """`nbytes` of payload were sent; `in_flight` counts them."""
+
+    def on_ack(self, sample: AckSample) -> None:
+        """An ACK that acknowledged something, cumulatively or selectively, came in.
+
+        Who overrides it whole and keeps `on_congestion` clears `timeout_unanswered` on new cumulative ACKs.
+        """
+        acked = sample.acked
+        if acked > 0:
+            self.timeout_unanswered = False
+        # RFC 2861 section 3.2: a window that was not filled says nothing about the path, so it does not grow.
+        if acked <= 0 or sample.in_recovery or not sample.cwnd_limited:
+            return
+        if self.cwnd < self.ssthresh:
+            acked = self.slow_start(sample, acked)
+            if acked <= 0:
+                return
+        self.avoid_congestion(sample, acked)
+
+    def on_congestion(self, now: int, signal: int, in_flight: int) -> None:
+        """The network is congested: `LOSS`, `TIMEOUT` or `ECN`. `in_flight`: FlightSize of RFC 5681, in bytes."""
+        smss = self.smss
+        if signal == TIMEOUT and self.timeout_unanswered:
+            # RFC 5681 section 3.1: "when a TCP sender detects segment loss using the retransmission timer and the
+            # given segment has already been retransmitted by way of the retransmission timer at least once, the
+            # value of ssthresh is held constant." What `on_spurious` restores is what was before the first.
+            self.cwnd = smss
+            return
+        self.prior_cwnd = self.cwnd
+        self.prior_ssthresh = self.ssthresh
+        self.undo_possible = True
+        ssthresh = self.reduced_ssthresh(now, signal, in_flight)
+        self.ssthresh = max(ssthresh, 2 * smss)
+        if signal == TIMEOUT:
+            # RFC 5681 section 3.1: "upon a timeout (...) cwnd MUST be set to no more than the loss window, LW, which
+            # equals 1 full-sized segment (regardless of the value of IW)."
+            self.timeout_unanswered = True
+            self.timeout_slow_start = True
+            self.recovery_cwnd = 0
+            self.cwnd = smss
+        elif signal == ECN:
+            # RFC 3168 section 6.1.2 lets cwnd go down to one segment; RFC 9438 section 4.6 likewise.
+            self.cwnd = max(min(ssthresh, self.cwnd), smss)
+        else:
+            # FlightSize may be more than cwnd (limited transmit, a window reduced a moment ago), but congestion
+            # never raises the window.
+            self.cwnd = max(min(ssthresh, self.cwnd), 2 * smss)
+            self.recovery_cwnd = self.cwnd
+            self.timeout_slow_start = False
+
+    def on_recovery_exit(self, now: int) -> None:
+        """All that was outstanding when fast recovery began is acknowledged (RFC 6582 section 3.2 step 3)."""
+        if self.recovery_cwnd > 0:
+            # Whatever inflated or rationed the window inside recovery ends here.
+            self.cwnd = self.recovery_cwnd
+            self.recovery_cwnd = 0
+
+    def on_spurious(self, now: int) -> None:
+        """The last `on_congestion` was a mistake: nothing was lost (RFC 5682, RFC 3708, RFC 3522). Undo it, once."""
+        if not self.undo_possible:
+            return
+        self.undo_possible = False
+        self.recovery_cwnd = 0
+        self.timeout_unanswered = False
+        self.timeout_slow_start = False
+        # Not below what has been learned since.
+        self.cwnd = max(self.cwnd, self.prior_cwnd)
+        self.ssthresh = max(self.ssthresh, self.prior_ssthresh)
+
+    def after_idle(self, now: int, idle_ns: int, rto_ns: int) -> None:
+        """About to send after `idle_ns` in which nothing was sent and nothing was in flight."""
+        # RFC 5681 section 4.1: "a TCP SHOULD set cwnd to no more than RW before beginning transmission if the TCP
+        # has not sent data in an interval exceeding the retransmission timeout", RW = min(IW, cwnd).
+        if idle_ns > rto_ns and self.cwnd > self.initial_window:
+            self.remember_window()
+            self.cwnd = self.initial_window
+
+    def on_app_limited(self, now: int, used: int) -> None:
+        """For one retransmission timeout cwnd was never filled; `used`: the most that was in flight, in bytes."""
+        # RFC 2861 section 3.2: "we set ssthresh to max(ssthresh, 3*cwnd/4) and cwnd to the average (w_used + cwnd)/2"
+        # A window no larger than the initial one needs no validation.
+        used = max(used, self.initial_window)
+        if used < self.cwnd:
+            self.remember_window()
+            self.cwnd = (self.cwnd + used) // 2
+
+    def set_smss(self, smss: int) -> None:
+        """The segment size has changed, by path MTU discovery as a rule. ValueError if not positive."""
+        if smss <= 0:
+            raise ValueError(f"smss must be positive, not {smss}")
+        old = self.smss
+        if smss == old:
+            return
+        self.smss = smss
+        self.initial_window = max(self.initial_window * smss // old, smss)
+        if smss < old:
+            # RFC 5681 section 3.1: where path MTU discovery finds the segment size too large, "cwnd SHOULD be reduced
+            # by the ratio of the old segment size to the new segment size", lest more, smaller segments burst out.
+            # ssthresh goes with it: else slow start would bring that burst a round trip later.
+            self.cwnd = self.cwnd * smss // old
+            self.recovery_cwnd = self.recovery_cwnd * smss // old
+            self.prior_cwnd = self.prior_cwnd * smss // old
+            if self.ssthresh != INITIAL_SSTHRESH:
+                self.ssthresh = self.ssthresh * smss // old
+            if self.prior_ssthresh != INITIAL_SSTHRESH:
+                self.prior_ssthresh = self.prior_ssthresh * smss // old
+        self.cwnd = max(self.cwnd, smss)
+        self.ssthresh = max(self.ssthresh, 2 * smss)
+        self.prior_ssthresh = max(self.prior_ssthresh, 2 * smss)
+
+    # --- parts to build with ---------------------------------------------------------------------------------------
+
+    def in_slow_start(self) -> bool:
+        """RFC 5681 section 3.1: slow start below ssthresh, avoidance above; at it the sender may choose."""
+        return self.cwnd < self.ssthresh
+
+    def slow_start(self, sample: AckSample, acked: int) -> int:
+        """Byte counting up to ssthresh (RFC 3465 section 2.2). Returns the bytes left for congestion avoidance."""
+        # RFC 3465 section 2.3: in the slow start "that follows a retransmission timeout (RTO) (...) a TCP MUST use
+        # L=1*SMSS".
+        limit = self.smss if self.timeout_slow_start else self.smss * self.slow_start_limit
+        increment = min(acked, limit)
+        room = self.ssthresh - self.cwnd
+        if increment < room:
+            self.cwnd = min(self.cwnd + increment, MAX_CWND)
+            return 0
+        self.cwnd = min(self.ssthresh, MAX_CWND)
+        self.timeout_slow_start = False
+        return increment - room
+
+    def remember_window(self) -> None:
+        """Before cwnd is lowered without congestion: let slow start find most of it again (RFC 2861 section 3)."""
+        self.ssthresh = max(self.ssthresh, self.cwnd - self.cwnd // 4)
