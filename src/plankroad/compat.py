@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    # What mypy and mypyc see. `as` re-exports it, so that they follow the name through this module.
-    from mypy_extensions import mypyc_attr as mypyc_attr
+    # What mypy and mypyc see: they follow the name through this module.
+    from mypy_extensions import mypyc_attr
 else:
 
     def mypyc_attr(*attrs, **kwattrs):
