@@ -50,7 +50,7 @@ class Link(ABC):
         """The descriptor to watch, or -1 where there is none."""
         return -1
 
-    def set_notify(self, callback: Callable[[], None] | None) -> None:  # noqa: B027 - links with a descriptor need none
+    def set_notify(self, callback: Callable[[], None] | None) -> None:  # noqa: B027
         """Call `callback` when packets wait in `receive`, and when `send` may be tried again after it refused.
 
         It is called again while packets are left over after a `receive`. It may be called from inside another
@@ -76,8 +76,9 @@ class Link(ABC):
         """Give back what the link holds. Calling it twice is harmless; `receive` then returns nothing."""
 
     def lower(self, packet: Packet) -> list[Packet]:
-        """`packet` as what this link's far end takes: cut where it is too large a super-segment, checksums complete where
-        nobody behind the link finishes them. For subclasses; a packet that makes no sense is counted and gives none.
+        """`packet` as what this link's far end takes: cut where it is too large a super-segment, checksums complete
+        where nobody behind the link finishes them. For subclasses; a packet that makes no sense is counted and gives
+        none.
         """
         try:
             if packet.gso_type:

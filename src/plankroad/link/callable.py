@@ -13,15 +13,15 @@ from plankroad.wire.packet import Packet
 class CallableLink(Link):
     """A link made of functions: a tunnel in another library, a radio, a serial line with framing, a test bench.
 
-    Outgoing: `transmit(packet)` is called with the bytes of each packet, complete and at most the MTU. It answers False,
-    or raises BlockingIOError, to be offered the packet again after `writable` is called; any other answer means taken.
-    Any other OSError loses the packet and is counted in `tx_errors`.
+    Outgoing: `transmit(packet)` is called with the bytes of each packet, complete and at most the MTU. It answers
+    False, or raises BlockingIOError, to be offered the packet again after `writable` is called; any other answer
+    means taken. Any other OSError loses the packet and is counted in `tx_errors`.
 
     Incoming, either way or both: the owner calls `deliver(packet)`; or `poll()` answers the next packet, None (or
     BlockingIOError) when there is none now, and is asked whenever `fileno` is readable or `readable` was called.
 
-    `deliver`, `readable` and `writable` call the `set_notify` callback at once. The event loop's thread must call them;
-    from another thread go through `loop.call_soon_threadsafe(link.deliver, packet)`.
+    `deliver`, `readable` and `writable` call the `set_notify` callback at once. The event loop's thread must call
+    them; from another thread go through `loop.call_soon_threadsafe(link.deliver, packet)`.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Segments of one flow joined into super-segments on receive, for links whose far end does not.
 
-A super-segment costs the stack as much as one segment, so a batch from a link without offloads is worth joining first.
-Only what can be cut again into the same segments is joined: same addresses, ports, type of service, hop limit, options
-and acknowledgement, consecutive sequence numbers, equal sizes but for the last.
+A super-segment costs the stack as much as one segment, so a batch from a link without offloads is worth joining
+first. Only what can be cut again into the same segments is joined: same addresses, ports, type of service, hop limit,
+options and acknowledgement, consecutive sequence numbers, equal sizes but for the last.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class _Group:
 def coalesce(packets: list[Packet], ethernet: bool = False) -> list[Packet]:
     """`packets`, as received, with runs of TCP data segments of a flow joined; the order within each flow is kept.
 
-    A segment is joined only if its checksum is right (or vouched for by `csum_valid`): what is not comes through as it
-    is, for the stack to count. A joined one has a partial checksum, as the kernel's have.
+    A segment is joined only if its checksum is right (or vouched for by `csum_valid`): what is not comes through as
+    it is, for the stack to count. A joined one has a partial checksum, as the kernel's have.
     """
     if len(packets) < 2:
         return packets
@@ -114,7 +114,8 @@ def coalesce(packets: list[Packet], ethernet: bool = False) -> list[Packet]:
             continue
         seq = buf[l4 + 4] << 24 | buf[l4 + 5] << 16 | buf[l4 + 6] << 8 | buf[l4 + 7]
         chunk = buf[data_start:end]
-        # With DF the identification means nothing (RFC 6864 section 4.1); without it, only a run of them can be cut again.
+        # With DF the identification means nothing (RFC 6864 section 4.1); without it, only a run of them can be cut
+        # again.
         ident = (buf[l3 + 4] << 8 | buf[l3 + 5]) if ipv4 and not buf[l3 + 6] & 0x40 else -1
         if (
             group is not None
@@ -160,7 +161,7 @@ def _intact(packet: Packet, buf: bytes, l3: int, l4: int, end: int, ipv4: bool) 
 
 
 def _same_headers(head: bytes, buf: bytes, l3: int, l4: int, data_start: int, ipv4: bool) -> bool:
-    """Whether both segments have equal headers but for length, identification, sequence number, flags and checksums."""
+    """Whether headers are equal but for length, identification, sequence number, FIN and PSH, and checksums."""
     if head[:l3] != buf[:l3]:
         return False
     if ipv4:

@@ -1,7 +1,7 @@
 """Setting up network devices of Linux: the few rtnetlink requests (rtnetlink(7)) that a TUN or TAP link needs.
 
-A socket belongs to the network namespace it was opened in, so one `RouteSocket` kept by a link goes on configuring its
-device from wherever it is called.
+A socket belongs to the network namespace it was opened in, so one `RouteSocket` kept by a link goes on configuring
+its device from wherever it is called.
 """
 
 from __future__ import annotations
@@ -205,7 +205,8 @@ class RouteSocket:
                 return b""
             words = os.strerror(code)
             if answer_flags & _NLM_F_ACK_TLVS:
-                # The request's header stands between the code and the attributes (NETLINK_CAP_ACK keeps its body off).
+                # The request's header stands between the code and the attributes (NETLINK_CAP_ACK keeps its body
+                # off).
                 told = _attributes(answer[_HEADER.size + 4 + _HEADER.size : length]).get(1)
                 if told:
                     words += f" ({told.rstrip(bytes(1)).decode(errors='replace')})"

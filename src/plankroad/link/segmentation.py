@@ -28,7 +28,9 @@ MAX_PACKET: Final = 65535
 
 
 def network_offset(buf: bytes, ethernet: bool) -> int:
-    """Where the IP header of `buf` starts: 0, or after the Ethernet header and its 802.1Q tags; -1 where there is none."""
+    """Where the IP header of `buf` starts: 0, or after the Ethernet header and its 802.1Q tags; -1 where there is
+    none.
+    """
     if not ethernet:
         return 0
     offset = 12
@@ -46,8 +48,8 @@ def network_offset(buf: bytes, ethernet: bool) -> int:
 def transport_offset(buf: bytes, l3: int) -> int:
     """Where the TCP or UDP header behind the IP header at `l3` starts, or -1 where there is none of them.
 
-    IPv6 extension headers that do not stop segmentation (hop-by-hop, routing, destination options; RFC 8200 section 4)
-    are stepped over; a fragment has none.
+    IPv6 extension headers that do not stop segmentation (hop-by-hop, routing, destination options; RFC 8200 section
+    4) are stepped over; a fragment has none.
     """
     size = len(buf)
     if l3 < 0 or size < l3 + 20:
@@ -156,8 +158,9 @@ def _protocol_before(buf: bytes, l3: int, l4: int) -> int:
 def _pseudo_base(packet: Packet, buf: bytes, data: bytes, start: int, l4: int, header_end: int, field: int) -> int:
     """The sum over the pseudo-header without its length, congruent modulo 65535, from the super-segment's checksum.
 
-    Taking it from there and not from the addresses holds for IPv6 with a routing header as well, whose pseudo-header has
-    the final destination (RFC 8200 section 8.1); and where a complete checksum is wrong each segment's will be wrong too.
+    Taking it from there and not from the addresses holds for IPv6 with a routing header as well, whose pseudo-header
+    has the final destination (RFC 8200 section 8.1); and where a complete checksum is wrong each segment's will be
+    wrong too.
     """
     stored = buf[field] << 8 | buf[field + 1]
     length = header_end - l4 + len(data) - start
@@ -243,6 +246,7 @@ def _cut_tcp(
         head[l4 + 17] = check & 0xFF
         part = Packet(bytes(head), chunk, packet.interface)
         if partial:
+            part.csum_valid = packet.csum_valid
             part.csum_start = l4
             part.csum_offset = 16
         result.append(part)
@@ -295,10 +299,12 @@ def _cut_udp(packet: Packet, buf: bytes, data: bytes, start: int, l3: int, l4: i
             check = 0
         elif partial:
             check = _fold(pseudo + length)
+            part.csum_valid = packet.csum_valid
             part.csum_start = l4
             part.csum_offset = 6
         else:
-            # The length counts twice: in the pseudo-header and in the header. RFC 768: a computed zero is sent as ones.
+            # The length counts twice: in the pseudo-header and in the header. RFC 768: a computed zero is sent as
+            # ones.
             check = _fold(pseudo + ports + length + length + ones_sum(chunk)) ^ 0xFFFF or 0xFFFF
         head[l4 + 6] = check >> 8
         head[l4 + 7] = check & 0xFF
