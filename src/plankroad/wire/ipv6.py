@@ -16,6 +16,7 @@ from plankroad.wire.constants import (
     PROTO_UDP,
 )
 from plankroad.wire.errors import BadPacket
+from plankroad.wire.ipv6_options import Ipv6Option, build_options_header
 
 #: A packet with more extension headers is refused: RFC 8504 section 5.3 lets a host limit them.
 MAX_EXTENSION_HEADERS: Final = 32
@@ -200,7 +201,7 @@ def upper_layer(buf: bytes, start: int, end: int, kind: int) -> tuple[int, int]:
 
 
 def chain_complete(buf: bytes, start: int, end: int, kind: int) -> bool:
-    """Whether all headers, the upper-layer one included, are in `buf[start:end]`, which begins with one of type `kind`.
+    """Whether all headers, the upper layer's too, are in `buf[start:end]`, which begins with one of type `kind`.
 
     RFC 8200 section 4.5, RFC 7112 section 5: a first fragment for which this is false is to be discarded, and a
     Parameter Problem with code 3 should be sent. Of upper layers that this stack does not know one byte is enough.
@@ -235,3 +236,59 @@ def build_ipv6(
         raise ValueError("IPv6 addresses have 16 bytes")
     head = 6 << 60 | traffic_class << 52 | flow_label << 32 | payload_length << 16 | protocol << 8 | hop_limit
     return head.to_bytes(8, "big") + src + dst
+
+
+class RoutingHeader:
+    """A routing header (RFC 8200 section 4.4). `data` is what follows the segments-left byte."""
+
+    __slots__ = ("data", "next_header", "routing_type", "segments_left")
+
+    def __init__(self, next_header: int, routing_type: int, segments_left: int, data: bytes) -> None:
+        self.next_header = next_header
+        self.routing_type = routing_type
+        self.segments_left = segments_left
+        self.data = data
+
+
+def parse_routing(buf: bytes, start: int, end: int) -> RoutingHeader:
+    """The routing header in `buf[start:end]`, offsets as in `Ipv6Header.extensions`.
+
+    RFC 8200 section 4.4: of a type that is not recognized it is skipped where `segments_left` is 0; else the packet
+    is discarded with a Parameter Problem, code 0, that points to the routing type, at `start + 2`. Type 0 is to be
+    treated so too (RFC 5095 section 3). Raises BadPacket where it is truncated.
+    """
+    if start < 0 or end > len(buf) or end - start < 8:
+        raise BadPacket("IPv6 routing header is truncated")
+    return RoutingHeader(buf[start], buf[start + 2], buf[start + 3], buf[start + 4 : end])
+
+
+def build_hop_by_hop(next_header: int, options: list[Ipv6Option]) -> bytes:
+    """A hop-by-hop options header (RFC 8200 section 4.3): see `build_options_header`."""
+    return build_options_header(next_header, options)
+
+
+def build_destination(next_header: int, options: list[Ipv6Option]) -> bytes:
+    """A destination options header (RFC 8200 section 4.6): see `build_options_header`."""
+    return build_options_header(next_header, options)
+
+
+def build_routing(next_header: int, routing_type: int, segments_left: int, data: bytes) -> bytes:
+    """A routing header (RFC 8200 section 4.4).
+
+    Raises ValueError unless 4 and the length of `data` make a multiple of 8 up to 2048.
+    """
+    length = 4 + len(data)
+    if length & 7 or length > 2048:
+        raise ValueError("a routing header's length is a multiple of 8 up to 2048")
+    return bytes([next_header, length // 8 - 1, routing_type, segments_left]) + data
+
+
+def build_fragment(next_header: int, fragment_offset: int, more_fragments: bool, ident: int) -> bytes:
+    """The 8 bytes of a fragment header (RFC 8200 section 4.5). `fragment_offset` is in bytes, a multiple of 8.
+
+    Raises ValueError for any other offset, or one past 65528.
+    """
+    if fragment_offset & 7 or not 0 <= fragment_offset <= 0xFFF8:
+        raise ValueError("fragment offset is no multiple of 8 up to 65528")
+    low = fragment_offset | (1 if more_fragments else 0)
+    return (next_header << 56 | low << 32 | ident).to_bytes(8, "big")
