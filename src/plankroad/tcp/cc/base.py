@@ -10,37 +10,9 @@ loss-based one; slow start, timeouts, idle restart and undo are inherited), or o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Final
 
-if TYPE_CHECKING:
-    from _typeshed import IdentityFunction
-
-__all__ = [
-    "ECN",
-    "INITIAL_SSTHRESH",
-    "LOSS",
-    "MAX_CWND",
-    "TIMEOUT",
-    "AckSample",
-    "CongestionControl",
-    "mypyc_attr",
-]
-
-T = TypeVar("T")
-
-
-def identity(x: T) -> T:
-    """What a decorator that changes nothing does."""
-    return x
-
-
-try:
-    from mypy_extensions import mypyc_attr
-except ImportError:
-    # It only speaks to the compiler: without one there is nothing to say.
-    def mypyc_attr(*attrs: str, **kwattrs: object) -> IdentityFunction:
-        return identity
-
+from plankroad.compat import mypyc_attr
 
 #: Signals of `on_congestion`.
 LOSS: Final = 1  #: segments were lost; fast recovery begins (RFC 5681 section 3.2, RFC 6675)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from plankroad.tcp.cc.base import MAX_CWND, TIMEOUT, AckSample, CongestionControl, mypyc_attr
+from plankroad.compat import mypyc_attr
+from plankroad.tcp.cc.base import MAX_CWND, TIMEOUT, AckSample, CongestionControl
 from plankroad.tcp.cc.hystart import CONSERVATIVE, CSS_GROWTH_DIVISOR, DONE, HYSTART_LIMIT, HyStart
 from plankroad.units import NEVER
 

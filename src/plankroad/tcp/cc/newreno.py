@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from plankroad.tcp.cc.base import MAX_CWND, AckSample, CongestionControl, mypyc_attr
+from plankroad.compat import mypyc_attr
+from plankroad.tcp.cc.base import MAX_CWND, AckSample, CongestionControl
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
