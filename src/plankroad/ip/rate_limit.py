@@ -51,8 +51,8 @@ class IcmpRateLimiter:
     """Whether an ICMP error may be sent now: a bucket for each destination, and one for all.
 
     `rate`, `burst`: all errors together, messages a second and at once. `peer_rate`, `peer_burst`: to one
-    destination. A rate of 0 is no limit. `peers`: destinations remembered; the one asked for longest ago is forgotten first (its
-    bucket was most likely full again).
+    destination. A rate of 0 is no limit. `peers`: destinations remembered; the one asked for longest ago is
+    forgotten first (its bucket was most likely full again).
 
     The bucket for all sometimes costs up to two tokens more, at random: its exact count would let a stranger
     count the errors sent to others, and so find a UDP client's port (CVE-2020-25705).
