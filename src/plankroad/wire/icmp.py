@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 from plankroad.wire.checksum import ones_sum
 from plankroad.wire.errors import BadPacket
+
+_pack: Final = struct.Struct("!HHI").pack
 
 
 class IcmpMessage:
@@ -50,4 +55,4 @@ def build_icmp(type: int, code: int, rest: int, body: bytes) -> bytes:
     """A whole ICMP message with its checksum."""
     head = type << 8 | code
     value = 0xFFFF - ones_sum(body, head + rest)
-    return (head << 48 | value << 32 | rest).to_bytes(8, "big") + body
+    return _pack(head, value, rest) + body

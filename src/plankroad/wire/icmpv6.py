@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 from plankroad.wire.checksum import ones_sum, pseudo_sum
 from plankroad.wire.constants import PROTO_ICMPV6
 from plankroad.wire.errors import BadPacket
 from plankroad.wire.icmp import IcmpMessage, message_at
+
+_pack: Final = struct.Struct("!HHI").pack
 
 
 def parse_icmpv6(buf: bytes, start: int, end: int, src: bytes, dst: bytes) -> IcmpMessage:
@@ -25,4 +30,4 @@ def build_icmpv6(src: bytes, dst: bytes, type: int, code: int, rest: int, body: 
     head = type << 8 | code
     total = pseudo_sum(src, dst, PROTO_ICMPV6, 8 + len(body)) + head + rest
     value = 0xFFFF - ones_sum(body, total)
-    return (head << 48 | value << 32 | rest).to_bytes(8, "big") + body
+    return _pack(head, value, rest) + body

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
+from plankroad.wire.checksum import address_sum
 from plankroad.wire.errors import BadPacket
+
+_pack: Final = struct.Struct("!HHHHHH").pack
 
 
 class Ipv4Header:
@@ -141,17 +147,11 @@ def build_ipv4(
         fragment |= 0x4000
     if more_fragments:
         fragment |= 0x2000
-    # The five words before the addresses as one number; the checksum is the complement of the sum modulo 65535.
-    head = (
-        (0x40 | header_length >> 2) << 72
-        | tos << 64
-        | total_length << 48
-        | ident << 32
-        | fragment << 16
-        | ttl << 8
-        | protocol
-    )
-    total = head + int.from_bytes(src, "big") + int.from_bytes(dst, "big")
-    if options:
-        total += int.from_bytes(options, "big")
-    return ((head << 16) | (-total % 65535)).to_bytes(12, "big") + src + dst + options
+    first = 0x4000 | header_length << 6 | tos
+    fifth = ttl << 8 | protocol
+    total = first + total_length + ident + fragment + fifth + address_sum(src) + address_sum(dst)
+    # The sum is never 0, so its complement is that of its remainder: 0 where that is 0.
+    if not options:
+        return _pack(first, total_length, ident, fragment, fifth, -total % 65535) + src + dst
+    total += int.from_bytes(options, "big")
+    return _pack(first, total_length, ident, fragment, fifth, -total % 65535) + src + dst + options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from plankroad.wire.constants import (
@@ -20,6 +21,9 @@ from plankroad.wire.ipv6_options import Ipv6Option, build_options_header
 
 #: A packet with more extension headers is refused: RFC 8504 section 5.3 lets a host limit them.
 MAX_EXTENSION_HEADERS: Final = 32
+
+
+_pack: Final = struct.Struct("!IHBB").pack
 
 
 class Ipv6Header:
@@ -234,8 +238,8 @@ def build_ipv6(
         raise ValueError("IPv6 payload is too long")
     if len(src) != 16 or len(dst) != 16:
         raise ValueError("IPv6 addresses have 16 bytes")
-    head = 6 << 60 | traffic_class << 52 | flow_label << 32 | payload_length << 16 | protocol << 8 | hop_limit
-    return head.to_bytes(8, "big") + src + dst
+    first = 0x60000000 | traffic_class << 20 | flow_label
+    return _pack(first, payload_length, protocol, hop_limit) + src + dst
 
 
 class RoutingHeader:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
+from plankroad.wire.checksum import address_sum, big_sum
 from plankroad.wire.constants import PROTO_TCP
 from plankroad.wire.errors import BadPacket
 from plankroad.wire.segment import SYN, Segment
@@ -23,6 +25,12 @@ OPT_FAST_OPEN: Final = 34
 
 #: Bytes of options that a header can hold.
 MAX_OPTIONS: Final = 40
+
+_pack: Final = struct.Struct("!HHIIHHHH").pack
+_pack_words: Final = struct.Struct("!III").pack
+_pack_word: Final = struct.Struct("!I").pack
+_pack_block: Final = struct.Struct("!II").pack
+_pack_ts: Final = struct.Struct("!HHIIHHHHIII").pack
 
 
 def parse_tcp(buf: bytes, start: int, end: int) -> Segment:
@@ -134,34 +142,25 @@ def _parse_options(buf: bytes, i: int, end: int, seg: Segment) -> None:
 def tcp_checksum_ok(buf: bytes, start: int, end: int, src: bytes, dst: bytes) -> bool:
     """Whether the checksum of the segment in `buf[start:end]` is right (RFC 9293 section 3.1, MUST-3)."""
     length = end - start
-    rest = int.from_bytes(buf[start:end], "big") % 65535
+    rest = big_sum(buf[start:end]) % 65535
     if length & 1:
         rest <<= 8
-    return (rest + int.from_bytes(src, "big") + int.from_bytes(dst, "big") + PROTO_TCP + length) % 65535 == 0
-
-
-def _u32(value: int) -> bytes:
-    return (value & 0xFFFFFFFF).to_bytes(4, "big")
+    return (rest + address_sum(src) + address_sum(dst) + PROTO_TCP + length) % 65535 == 0
 
 
 def _build_options(seg: Segment) -> bytes:
     """The options of `seg` as 32-bit words, padded with NOP where that aligns what follows, else with EOL."""
-    if seg.has_ts and seg.mss == 0 and not seg.sack and not seg.sack_permitted and seg.wscale < 0:
-        out = (0x0101080A << 64 | seg.ts_val << 32 | seg.ts_ecr).to_bytes(12, "big")
-        if seg.user_timeout < 0 and seg.fast_open is None:
-            return out
-    else:
-        out = b""
-        if seg.mss:
-            out = bytes([OPT_MSS, 4, seg.mss >> 8 & 0xFF, seg.mss & 0xFF])
-        if seg.has_ts:
-            # RFC 7323 appendix A: two NOPs align the timestamps; SACK-permitted fits in their place.
-            lead = b"\x04\x02\x08\x0a" if seg.sack_permitted else b"\x01\x01\x08\x0a"
-            out += lead + _u32(seg.ts_val) + _u32(seg.ts_ecr)
-        elif seg.sack_permitted:
-            out += b"\x01\x01\x04\x02"
-        if seg.wscale >= 0:
-            out += bytes([OPT_NOP, OPT_WSCALE, 3, seg.wscale])
+    out = b""
+    if seg.mss:
+        out = bytes([OPT_MSS, 4, seg.mss >> 8 & 0xFF, seg.mss & 0xFF])
+    if seg.has_ts:
+        # RFC 7323 appendix A: two NOPs align the timestamps; SACK-permitted fits in their place.
+        lead = 0x0402080A if seg.sack_permitted else 0x0101080A
+        out += _pack_words(lead, seg.ts_val, seg.ts_ecr)
+    elif seg.sack_permitted:
+        out += b"\x01\x01\x04\x02"
+    if seg.wscale >= 0:
+        out += bytes([OPT_NOP, OPT_WSCALE, 3, seg.wscale])
     if seg.user_timeout >= 0:
         out += bytes([OPT_USER_TIMEOUT, 4, seg.user_timeout >> 8 & 0xFF, seg.user_timeout & 0xFF])
     cookie = seg.fast_open
@@ -173,13 +172,11 @@ def _build_options(seg: Segment) -> bytes:
     if seg.sack:
         # RFC 2018 section 3: as many blocks as there is room for, the most important first.
         room = (MAX_OPTIONS - len(out) - 4) >> 3
-        count = len(seg.sack)
-        count = min(count, room)
-        if count > 0:
-            out += bytes([OPT_NOP, OPT_NOP, OPT_SACK, 2 + (count << 3)])
-            for i in range(count):
-                left, right = seg.sack[i]
-                out += ((left & 0xFFFFFFFF) << 32 | (right & 0xFFFFFFFF)).to_bytes(8, "big")
+        if room > 0:
+            blocks = seg.sack if len(seg.sack) <= room else seg.sack[:room]
+            out += _pack_word(0x01010502 + (len(blocks) << 3))
+            for left, right in blocks:
+                out += _pack_block(left & 0xFFFFFFFF, right & 0xFFFFFFFF)
     if len(out) > MAX_OPTIONS:
         raise ValueError("TCP options are longer than 40 bytes")
     return out
@@ -217,39 +214,55 @@ def build_tcp(seg: Segment, src: bytes, dst: bytes, partial: bool = False) -> by
     SACK blocks for which there is no room are left out, from the last. MD5 and AO are never made.
     Raises ValueError where the other options are longer than 40 bytes.
     """
-    has_options = (
-        seg.has_ts
-        or seg.mss != 0
-        or bool(seg.sack)
-        or seg.sack_permitted
-        or seg.wscale >= 0
-        or seg.user_timeout >= 0
-        or seg.fast_open is not None
-    )
-    options = _build_options(seg) if has_options else b""
-    header_length = 20 + len(options)
     payload = seg.payload
-    length = header_length + len(payload)
-    # Ports, numbers, offset, flags and window: seven words and a half, before checksum and urgent pointer.
-    head = (
-        (seg.src_port << 112 | seg.dst_port << 96)
-        | (seg.seq & 0xFFFFFFFF) << 64
-        | (seg.ack & 0xFFFFFFFF) << 32
-        | header_length << 26
-        | seg.flags << 16
-        | seg.wnd
+    only_ts = (
+        not seg.sack
+        and seg.mss == 0
+        and not seg.sack_permitted
+        and seg.wscale < 0
+        and seg.user_timeout < 0
+        and seg.fast_open is None
     )
-    total = int.from_bytes(src, "big") + int.from_bytes(dst, "big") + PROTO_TCP + length
+    options = b""
+    header_length = 20
+    if not only_ts:
+        options = _build_options(seg)
+        header_length = 20 + len(options)
+    elif seg.has_ts:
+        header_length = 32
+    length = header_length + len(payload)
+    seq = seg.seq & 0xFFFFFFFF
+    ack = seg.ack & 0xFFFFFFFF
+    offset_flags = header_length << 10 | seg.flags
+    value = address_sum(src) + address_sum(dst) + PROTO_TCP + length
     if partial:
-        value = total % 65535
+        value %= 65535
         if value == 0:
             value = 0xFFFF
     else:
-        total += head + seg.urgent
+        value += seg.src_port + seg.dst_port + seq + ack + offset_flags + seg.wnd + seg.urgent
         if options:
-            total += int.from_bytes(options, "big")
+            value += int.from_bytes(options, "big")
+        elif header_length == 32:
+            value += 0x0101080A + seg.ts_val + seg.ts_ecr
         if payload:
-            rest = int.from_bytes(payload, "big") % 65535
-            total += rest << 8 if len(payload) & 1 else rest
-        value = -total % 65535
-    return (head << 32 | value << 16 | seg.urgent).to_bytes(20, "big") + options
+            rest = big_sum(payload) % 65535
+            value += rest << 8 if len(payload) & 1 else rest
+        # The sum is never 0, so its complement is that of its remainder: 0 where that is 0.
+        value = -value % 65535
+    if only_ts and header_length == 32:
+        return _pack_ts(
+            seg.src_port,
+            seg.dst_port,
+            seq,
+            ack,
+            offset_flags,
+            seg.wnd,
+            value,
+            seg.urgent,
+            0x0101080A,
+            seg.ts_val,
+            seg.ts_ecr,
+        )
+    head = _pack(seg.src_port, seg.dst_port, seq, ack, offset_flags, seg.wnd, value, seg.urgent)
+    return head + options if options else head

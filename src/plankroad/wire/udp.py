@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Final
+
 from plankroad.wire.checksum import ones_sum, pseudo_sum
 from plankroad.wire.constants import PROTO_UDP
 from plankroad.wire.errors import BadPacket
+
+_pack: Final = struct.Struct("!HHHH").pack
 
 
 class UdpDatagram:
@@ -61,11 +66,10 @@ def build_udp(src: bytes, dst: bytes, src_port: int, dst_port: int, payload: byt
     length = 8 + len(payload)
     if length > 0xFFFF:
         raise ValueError("UDP datagram is too long")
-    head = src_port << 32 | dst_port << 16 | length
     value = pseudo_sum(src, dst, PROTO_UDP, length)
     if not partial:
         # RFC 768: "If the computed checksum is zero, it is transmitted as all ones".
-        value = 0xFFFF - ones_sum(payload, value + head)
+        value = 0xFFFF - ones_sum(payload, value + src_port + dst_port + length)
         if value == 0:
             value = 0xFFFF
-    return (head << 16 | value).to_bytes(8, "big")
+    return _pack(src_port, dst_port, length, value)
