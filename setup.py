@@ -1,0 +1,94 @@
+"""Makes the compiled modules. What the package is stands in pyproject.toml, what is compiled too.
+
+Whether anything is compiled is decided in scripts/plankroad_build.py.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from setuptools import Extension, setup
+from setuptools.command.build import build
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import plankroad_build  # noqa: E402
+
+#: Why this build is pure; empty while it is compiled.
+pure_because = ""
+
+
+def fall_back(reason: str) -> None:
+    """Go on without the compiled modules, or end the build where they were demanded."""
+    global pure_because  # noqa: PLW0603
+    if plankroad_build.mode() == "compiled":
+        raise plankroad_build.BuildError(f"{plankroad_build.VARIABLE}=compiled, but {reason}")
+    pure_because = reason
+
+
+def compiled_modules() -> list[Extension]:
+    """The compiled modules: C files that mypyc writes into build/, one shared library for all of them."""
+    reason = plankroad_build.decide()
+    if reason:
+        fall_back(reason)
+        return []
+    try:
+        mypycify = importlib.import_module("mypyc.build").mypycify
+    except ImportError:
+        fall_back(f"mypyc is not installed: pip install '{plankroad_build.settings()['mypy']}'")
+        return []
+    os.environ["MYPYPATH"] = str(ROOT / "src")
+    options = ["--config-file=", "--explicit-package-bases", "--namespace-packages", "--follow-imports=silent"]
+    try:
+        found: list[Extension] = mypycify(
+            [*options, *plankroad_build.compiled_sources()],
+            opt_level="3",
+            debug_level="0",
+            group_name="plankroad.core",
+            target_dir=str(ROOT / "build" / "mypyc"),
+        )
+    except (Exception, SystemExit) as error:
+        # mypyc has printed what it dislikes; SystemExit is how it gives up.
+        detail = "" if isinstance(error, SystemExit) else f" ({type(error).__name__}: {error})"
+        fall_back(f"mypyc cannot compile the source here{detail}; pip's -v shows its messages")
+        return []
+    return found
+
+
+class BuildExtensions(build_ext):
+    """All extension modules or none: a library without its shims, or the reverse, would not import."""
+
+    extensions: list[Extension]
+
+    def run(self) -> None:
+        try:
+            super().run()
+        except Exception as error:
+            fall_back(f"the C compiler failed ({str(error).splitlines()[0]})")
+            for extension in self.extensions:
+                Path(self.get_ext_fullpath(extension.name)).unlink(missing_ok=True)
+            self.extensions = []
+
+
+class Build(build):
+    """Leaves a note in the package when it is pure, for `plankroad --version`."""
+
+    def run(self) -> None:
+        shutil.rmtree(self.build_lib, ignore_errors=True)  # or modules that were renamed since would be packed too
+        super().run()
+        if pure_because and not getattr(self, "editable_mode", False):
+            note = Path(self.build_lib) / "plankroad" / "_pure_because.txt"
+            note.write_text(pure_because + "\n", encoding="utf-8")
+            if plankroad_build.QUIET not in os.environ:
+                plankroad_build.announce(pure_because)
+
+
+commands: dict[str, Any] = {"build": Build, "build_ext": BuildExtensions}
+setup(ext_modules=compiled_modules(), cmdclass=commands)
