@@ -2,10 +2,10 @@
 
 A wake-up (packets on a link, the timer, room on a link) is done in one go, by `flush`:
 
-    all that arrived -> stack.receive ; stack.poll_transmit -> link.send ; events -> owners ; again until quiet ; timer
+    all that arrived -> stack.receive; stack.poll_transmit -> link.send; events -> owners; again until quiet; timer
 
-A program's command (a write, a close) is followed by `push`: its packets leave at once, but no event is handed out from
-inside the program's own call; a `flush` is scheduled for those.
+A program's command (a write, a close) is followed by `push`: its packets leave at once, but no event is handed out
+from inside the program's own call; a `flush` is scheduled for those.
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ class Driver:
     # Inside
 
     def _transmit(self) -> None:
-        """Poll the stack dry, or until its only link is full: then the rest waits in the stack, which can bound it."""
+        """Poll the stack dry, or until all links are full: then the rest waits in the stack, which bounds it."""
         stack = self.stack
         attachments = self._attachments
         now = self.scheduler.now()
@@ -304,16 +304,15 @@ class Driver:
             endpoint = stack.poll_endpoint()
         handled = False
         while endpoint is not None:
-            events = endpoint.poll_events()
             owner = endpoint.owner
-            if owner is None:
-                endpoint.events |= events  # for the owner to come: see `TcpTransport.start`
-            elif events:
-                handled = True
-                try:
-                    cast("EventHandler", owner).handle_events(events)
-                except Exception:
-                    logger.exception("an event of %r was not handled", owner)
+            if owner is not None:  # otherwise they stay raised, for the owner to come: see `TcpTransport.start`
+                events = endpoint.poll_events()
+                if events:
+                    handled = True
+                    try:
+                        cast("EventHandler", owner).handle_events(events)
+                    except Exception:
+                        logger.exception("an event of %r was not handled", owner)
             endpoint = stack.poll_endpoint()
         return handled
 

@@ -7,7 +7,7 @@ import os
 
 
 def os_error(number: int, detail: str = "") -> OSError:
-    """The exception for an errno: `ConnectionResetError`, `TimeoutError`, `ConnectionRefusedError`... all of them OSError.
+    """The exception for an errno: `ConnectionResetError`, `TimeoutError`, ... all of them OSErrors.
 
     `detail` takes the place of the usual text (`os.strerror`). 0 stands for a connection that ended without a reason.
     """

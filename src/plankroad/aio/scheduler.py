@@ -12,8 +12,8 @@ from plankroad.units import NEVER, SECOND
 class Scheduler:
     """What a driver runs on. One scheduler serves one driver: it has one timer.
 
-    The simulator has one on its virtual clock, `AsyncioScheduler` is one on an event loop. Callbacks are called by the
-    loop, never from inside a method of the scheduler.
+    The simulator has one on its virtual clock, `AsyncioScheduler` is one on an event loop. Callbacks are called by
+    the loop, never from inside a method of the scheduler.
     """
 
     def now(self) -> int:
@@ -51,8 +51,8 @@ class Scheduler:
 class AsyncioScheduler(Scheduler):
     """A scheduler on an asyncio event loop (asyncio's own, uvloop's, or one in virtual time).
 
-    The clock is `time.monotonic_ns`, or the loop's own where the loop's `time` is not asyncio's (virtual time). uvloop's
-    `time` counts milliseconds and stands still during a callback, so it is not used.
+    The clock is `time.monotonic_ns`, or the loop's own where the loop's `time` is not asyncio's (virtual time).
+    uvloop's `time` counts milliseconds and stands still during a callback, so it is not used.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

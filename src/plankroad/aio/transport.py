@@ -44,8 +44,8 @@ LOST_WRITES_LOGGED: Final = 5
 class TcpTransport(asyncio.Transport):
     """A stream transport. Made by `AsyncStack` and `Server`, never by programs.
 
-    Private attributes that asyncio itself looks at: `_start_tls_compatible` (`loop.start_tls`), `_sendfile_compatible`
-    (`loop.sendfile` copies through `write`), `_force_close` (sslproto).
+    Private attributes that asyncio itself looks at: `_start_tls_compatible` (`loop.start_tls`),
+    `_sendfile_compatible` (`loop.sendfile` copies through `write`), `_force_close` (sslproto).
     """
 
     __slots__ = (
@@ -117,14 +117,14 @@ class TcpTransport(asyncio.Transport):
         if server is not None:
             server._attach(self)
 
-    def start(self, deliver: bool) -> None:
+    def start(self, *, deliver: bool, events: int = 0) -> None:
         """Call `connection_made`, then begin to read: at once (`deliver`), or in the loop's next turn.
 
-        `deliver` is for callers that are in a loop's callback, where `data_received` may be called.
+        `deliver` is for callers that are in a loop's callback, where `data_received` may be called. `events` is what
+        an earlier owner of the connection was told.
         """
-        self._context.run(self._start)
-        # What was raised before there was an owner is still in the connection.
-        self._early |= self._conn.poll_events()
+        self._early |= events
+        self._context.run(self._make)
         if deliver:
             self._context.run(self._begin)
         else:
@@ -241,6 +241,14 @@ class TcpTransport(asyncio.Transport):
         """Throw away what is buffered and send RST."""
         self._force_close(None)
 
+    def abort_connection(self) -> None:
+        """As `abort`; also after `close`, when the protocol has been told and the connection is still closing."""
+        self._force_close(None)
+        if self._conn.owner is self:
+            self._conn.abort(self._driver.scheduler.now())
+            self._driver.push()
+        self._registry.discard(self)
+
     # Events of the connection, from the driver
 
     def handle_events(self, events: int) -> None:
@@ -251,7 +259,7 @@ class TcpTransport(asyncio.Transport):
             return
         self._context.run(self._on_events, events)
 
-    def _start(self) -> None:
+    def _make(self) -> None:
         protocol = self._protocol
         assert protocol is not None
         try:
@@ -259,35 +267,25 @@ class TcpTransport(asyncio.Transport):
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as exc:
-            self._loop.call_exception_handler(
-                {
-                    "message": "protocol.connection_made() failed",
-                    "exception": exc,
-                    "transport": self,
-                    "protocol": protocol,
-                }
-            )
+            self._report(exc, "protocol.connection_made() failed")
 
     def _begin(self) -> None:
         if not self._started:
             self._started = True
             events, self._early = self._early, 0
-            self._on_events(events)
+            self._on_events(events | self._conn.poll_events())
 
     def _on_events(self, events: int) -> None:
         if not self._started:
             self._early |= events
             return
-        if self._conn_lost:
-            if events & EVENT_CLOSED:
-                self._registry.discard(self)
-            return
-        if events & EVENT_WRITABLE and self._buffer:
-            self._write_ready()
-        if not self._paused and not self._closing:
-            self._read_ready()
-        if events & EVENT_ERROR:
-            self._on_error()
+        if not self._conn_lost:
+            if events & EVENT_WRITABLE and self._buffer:
+                self._write_ready()
+            if not self._paused and not self._closing:
+                self._read_ready()
+            if events & EVENT_ERROR:
+                self._on_error()
         if events & EVENT_CLOSED:
             self._registry.discard(self)
 
@@ -449,10 +447,13 @@ class TcpTransport(asyncio.Transport):
             if self._loop.get_debug():
                 logger.debug("%r: %s", self, message, exc_info=exc)
         else:
-            self._loop.call_exception_handler(
-                {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
-            )
+            self._report(exc, message)
         self._force_close(exc)
+
+    def _report(self, exc: BaseException, message: str) -> None:
+        self._loop.call_exception_handler(
+            {"message": message, "exception": exc, "transport": self, "protocol": self._protocol}
+        )
 
     def _force_close(self, exc: BaseException | None) -> None:
         """Throw away what is buffered, send RST if the connection still stands, report `exc` to the protocol."""
