@@ -1,0 +1,1 @@
+"""Seeing inside: the structured event log, counters as text, sequence ladders."""
