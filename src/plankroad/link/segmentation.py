@@ -111,21 +111,22 @@ def segment(packet: Packet, ethernet: bool = False, partial: bool = False) -> li
         raise BadPacket("super-segment without a TCP or UDP header")
     gso_type = packet.gso_type
     version = buf[l3] >> 4
-    if gso_type == GSO_UDP_L4:
+    protocol = _protocol_before(buf, l3, l4)
+    if gso_type == GSO_UDP_L4 and protocol == _UDP:
         header_end = l4 + 8
         csum_offset = 6
-        fits = _protocol_before(buf, l3, l4) == _UDP
-    else:
+    elif protocol == _TCP and gso_type == (GSO_TCPV4 if version == 4 else GSO_TCPV6):
         header_end = l4 + (buf[l4 + 12] >> 4 << 2)
         csum_offset = 16
-        fits = _protocol_before(buf, l3, l4) == _TCP and version == (4 if gso_type == GSO_TCPV4 else 6)
-        if gso_type not in (GSO_TCPV4, GSO_TCPV6) or header_end < l4 + 20:
-            fits = False
+        if header_end < l4 + 20:
+            raise BadPacket("TCP header length is wrong")
+    else:
+        raise BadPacket("super-segment whose headers are not those of its gso_type")
     if header_end > len(buf) and data:
         buf = buf + data
         data = b""
-    if not fits or header_end > len(buf):
-        raise BadPacket("super-segment whose headers are not those of its gso_type")
+    if header_end > len(buf):
+        raise BadPacket("TCP header is truncated")
     if packet.csum_start and (packet.csum_start != l4 or packet.csum_offset != csum_offset):
         raise BadPacket("super-segment whose partial checksum is not the transport's")
     size = packet.gso_size

@@ -1,0 +1,16 @@
+"""Fixtures of tests against the Linux kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from .netns import Namespace, namespace
+
+
+@pytest.fixture
+def ns() -> Iterator[Namespace]:
+    """A network namespace of the test's own."""
+    with namespace() as made:
+        yield made
