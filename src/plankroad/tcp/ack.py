@@ -1,0 +1,259 @@
+"""The ACK field: the fifth check of RFC 9293 section 3.10.7.4, with RFC 5961 section 5, RFC 2018 and RFC 5681."""
+
+from __future__ import annotations
+
+from plankroad.endpoint import EVENT_WRITABLE
+from plankroad.tcp.cc.base import AckSample
+from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.constants import (
+    CLOSING,
+    ESTABLISHED,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    RECOVERY,
+    SYN_RECEIVED,
+    TIMER_KEEPALIVE,
+    TIMER_PERSIST,
+    TIMER_RETRANSMIT,
+    TIMER_TIME_WAIT,
+    TIMER_USER,
+)
+from plankroad.tcp.ending import end_connection, enter_time_wait, set_state
+from plankroad.tcp.handshake import adopt_user_timeout, establish, syn_acknowledged
+from plankroad.tcp.output import acknowledge
+from plankroad.tcp.recovery import after_ack, detect_spurious
+from plankroad.tcp.seq import MASK32, unwrap
+from plankroad.tcp.tcb import Tcb
+from plankroad.units import MILLISECOND, NEVER, SECOND
+from plankroad.wire.segment import FIN, Segment
+
+
+def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
+    """Take in SEG.ACK, SEG.WND and SACK of an acceptable segment; returns whether to go on with its text."""
+    ack = unwrap(seg.ack, t.snd_una)
+    if t.state == SYN_RECEIVED:
+        # "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state ... If the segment acknowledgment is not
+        # acceptable, form a reset segment <SEQ=SEG.ACK><CTL=RST>."
+        if not t.snd_una < ack <= t.snd_max:
+            t.send_reset = True
+            t.reset_seq = ack
+            t.reset_with_ack = False
+            return False
+        listener = t.listener
+        if listener is not None and not listener.has_room():
+            # The program does not accept: let the peer send its ACK again later, as other stacks do.
+            t.counters.accept_queue_overflow += 1
+            return False
+        syn_acknowledged(t, now, seg)
+        t.snd_wl1 = start
+        t.snd_wl2 = ack
+        t.snd_wnd = seg.wnd << t.snd_wind_shift
+        t.max_snd_wnd = max(t.max_snd_wnd, t.snd_wnd)
+        establish(t, now)
+        if ack <= t.snd_una:
+            return True
+    if ack > t.snd_max or ack < t.snd_una - max(t.max_snd_wnd, 65535):
+        # RFC 5961 section 5.2: "All incoming segments whose ACK value doesn't satisfy the above condition MUST be
+        # discarded and an ACK sent back."
+        t.counters.ack_out_of_range += 1
+        if now - t.challenge_window >= SECOND:
+            t.challenge_window = now
+            t.challenge_count = 0
+        if t.challenge_count < t.config.challenge_ack_limit:
+            t.challenge_count += 1
+            t.counters.challenge_acks += 1
+            acknowledge(t)
+        else:
+            t.counters.challenge_acks_throttled += 1
+        return False
+
+    if seg.user_timeout > 0:
+        adopt_user_timeout(t, seg)
+    flight = t.pipe()
+    had_outstanding = t.snd_nxt > t.snd_una
+    window_changed = _update_window(t, now, seg, start, ack)
+    sacked = _take_sacks(t, seg, ack) if t.sack_ok and seg.sack else 0
+    acked = ack - t.snd_una
+    duplicate = False
+    if acked > 0:
+        _advance(t, now, seg, ack, acked)
+    else:
+        acked = 0
+        # RFC 5681 section 2, "duplicate acknowledgment": (a) to (e).
+        duplicate = (
+            had_outstanding and not seg.payload and not seg.flags & FIN and ack == t.snd_una and not window_changed
+        )
+        if duplicate:
+            t.counters.duplicate_acks_received += 1
+    if acked or sacked or duplicate:
+        _control(t, now, acked, sacked, duplicate, flight)
+    if t.probes and acked == 0:
+        # The peer answered a probe: it lives, and owes nothing (MUST-37).
+        t.unanswered_since = -1 if t.scoreboard.is_empty() else now
+        t.timers[TIMER_USER] = NEVER
+    if acked and t.fin_seq >= 0 and ack > t.fin_seq:
+        return _fin_acknowledged(t, now)
+    return True
+
+
+def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool:
+    """SND.WND by the newest segment only; returns whether it changed."""
+    if ack < t.snd_una or not (t.snd_wl1 < start or (t.snd_wl1 == start and t.snd_wl2 <= ack)):
+        return False
+    window = seg.wnd << t.snd_wind_shift
+    t.snd_wl1 = start
+    t.snd_wl2 = ack
+    if window == t.snd_wnd:
+        return False
+    if ack + window < t.snd_una + t.snd_wnd and ack == t.snd_una:
+        # MUST-34: the usable window may become negative; what was sent beyond stays sent.
+        t.counters.window_shrunk_by_peer += 1
+    opened = t.snd_wnd == 0 or ack + window > t.snd_una + t.snd_wnd
+    t.snd_wnd = window
+    t.max_snd_wnd = max(t.max_snd_wnd, window)
+    if opened and window > 0:
+        # Data that waited for the window goes now, and a probe is not needed.
+        t.timers[TIMER_PERSIST] = NEVER
+        if t.probes:
+            t.probes = 0
+            t.rtt.backoff = 0
+            if not t.scoreboard.is_empty():
+                t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+    return True
+
+
+def _take_sacks(t: Tcb, seg: Segment, ack: int) -> int:
+    """Mark what the SACK blocks report; returns the octets newly reported."""
+    sacked = 0
+    board = t.scoreboard
+    first = True
+    for wire_left, wire_right in seg.sack:
+        left = unwrap(wire_left, ack)
+        right = unwrap(wire_right, ack)
+        is_first = first
+        first = False
+        if left >= right:
+            continue
+        if right <= ack:
+            # RFC 2883 section 4: a first block below the cumulative ACK reports a duplicate. Others are old news.
+            if is_first:
+                t.counters.dsack_received += 1
+            continue
+        if right > t.snd_nxt or left < t.snd_una:
+            continue
+        sacked += board.sack(max(left, ack), right)
+    t.delivered += sacked
+    return sacked
+
+
+def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
+    """SND.UNA moves on."""
+    board = t.scoreboard
+    sacked_before = board.sacked
+    board.ack(ack)
+    t.delivered += acked - (sacked_before - board.sacked)
+    data_end = min(ack, t.snd_buf.end)
+    if data_end > t.snd_buf.start:
+        t.bytes_acked += data_end - t.snd_buf.start
+        t.snd_buf.release(data_end)
+    t.snd_una = ack
+    t.snd_nxt = max(t.snd_nxt, ack)
+    t.high_rxt = max(t.high_rxt, ack)
+    t.retries = 0
+    t.trouble_reported = False
+    t.soft_error = 0
+    t.probes = 0
+    if t.snd_urgent and ack >= t.snd_up:
+        t.snd_urgent = False
+
+    _measure(t, now, seg)
+    if t.undo_recover >= 0:
+        if t.ts_ok and seg.has_ts:
+            detect_spurious(t, now, seg.ts_ecr)
+        else:
+            t.undo_recover = -1
+            t.eifel_ts = -1
+
+    if board.is_empty():
+        # RFC 6298 (5.2): "When all outstanding data has been acknowledged, turn off the retransmission timer."
+        t.timers[TIMER_RETRANSMIT] = NEVER
+        t.timers[TIMER_USER] = NEVER
+        t.unanswered_since = -1
+        _wait_for_silence(t, now)
+    else:
+        # RFC 6298 (5.3): "When an ACK is received that acknowledges new data, restart the retransmission timer."
+        t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+        t.unanswered_since = now
+        if t.timers[TIMER_USER] != NEVER:
+            t.timers[TIMER_USER] = now + t.timeout_limit()
+    if t.send_blocked and 3 * len(t.snd_buf) <= 2 * t.snd_buf_limit:
+        t.send_blocked = False
+        t.events |= EVENT_WRITABLE
+
+
+def _wait_for_silence(t: Tcb, now: int) -> None:
+    config: TcpConfig = t.config
+    if config.keepalive:
+        t.timers[TIMER_KEEPALIVE] = now + config.keepalive_idle
+
+
+def _measure(t: Tcb, now: int, seg: Segment) -> None:
+    """A sample of the round trip: by our own clock from octets sent once (Karn), else by the echoed timestamp."""
+    board = t.scoreboard
+    expected = max(1, t.flight_size() // (2 * t.snd_mss)) if t.ts_ok else 1
+    if board.acked_first_sent_at >= 0 and not board.acked_ever_retransmitted:
+        t.rtt.sample(now - board.acked_first_sent_at, expected)
+    elif t.ts_ok and seg.has_ts and seg.ts_ecr and board.acked_ever_retransmitted:
+        # RFC 7323 section 4.1: the echoed timestamp tells which transmission is answered.
+        elapsed = (t.ts_now(now) - seg.ts_ecr) & MASK32
+        if elapsed < 0x7FFFFFFF:
+            t.rtt.sample(max(elapsed, 1) * MILLISECOND, expected)
+
+
+def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight: int) -> None:
+    """Loss recovery first, then congestion control hears of it."""
+    after_ack(t, now, acked, sacked, duplicate)
+    if not acked and not sacked:
+        return
+    sample: AckSample = t.sample
+    sample.now = now
+    sample.acked = acked
+    sample.sacked = sacked
+    board = t.scoreboard
+    has_rtt = acked > 0 and board.acked_last_sent_at >= 0 and not board.acked_ever_retransmitted
+    sample.rtt = now - board.acked_last_sent_at if has_rtt else -1
+    sample.srtt = t.rtt.srtt
+    sample.min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
+    sample.in_flight = flight
+    # A window is "used" when it stopped the sender, or, in slow start where it doubles, when half of it was filled.
+    sample.cwnd_limited = t.cwnd_limited or (t.cc.cwnd < t.cc.ssthresh and 2 * flight > t.cc.cwnd)
+    sample.in_recovery = t.congestion == RECOVERY
+    sample.round_start = acked > 0 and t.snd_una >= t.round_end
+    if sample.round_start:
+        t.round_end = t.snd_nxt
+    sample.delivered = t.delivered
+    before = t.cc.cwnd
+    t.cc.on_ack(sample)
+    if t.log is not None and t.cc.cwnd != before:
+        t.log.event(
+            now,
+            t.name(),
+            "cwnd",
+            {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh, "srtt": t.rtt.srtt, "in_flight": t.pipe()},
+        )
+
+
+def _fin_acknowledged(t: Tcb, now: int) -> bool:
+    """Our FIN arrived: the transitions of RFC 9293 section 3.10.7.4, fifth."""
+    state = t.state
+    if state in (FIN_WAIT_1, ESTABLISHED):
+        set_state(t, now, FIN_WAIT_2)
+        if t.released:
+            t.timers[TIMER_TIME_WAIT] = now + t.config.fin_timeout
+    elif state == CLOSING:
+        enter_time_wait(t, now)
+    elif state == LAST_ACK:
+        end_connection(t, now, 0)
+        return False
+    return True

@@ -1,0 +1,164 @@
+"""`TcpConfig`: everything about a connection that a program may choose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from plankroad.tcp.constants import MAX_WIND_SHIFT
+from plankroad.units import MILLISECOND, SECOND
+
+NAGLE_OFF: Final = "off"
+NAGLE_CLASSIC: Final = "classic"
+NAGLE_MINSHALL: Final = "minshall"
+
+
+@dataclass
+class TcpConfig:
+    """Choices for a connection. Times are nanoseconds, sizes bytes. `validate` tells what is wrong with a value.
+
+    A stack holds one as its default; `connect` and `listen` take another. A connection keeps its own copy, and
+    `Connection.set_option` changes what may be changed while it lives.
+    """
+
+    # Buffers
+    #: Bytes the program may write ahead of what the peer acknowledged (SO_SNDBUF).
+    snd_buf: int = 4 * 1024 * 1024
+    #: Bytes kept for a program that does not read; bounds the window offered (SO_RCVBUF).
+    rcv_buf: int = 4 * 1024 * 1024
+
+    # Sending
+    #: "minshall" (at most one small segment unacknowledged), "classic" (RFC 9293 section 3.7.4) or "off" (TCP_NODELAY).
+    nagle: str = NAGLE_MINSHALL
+    #: Only full segments are sent, for at most `cork_limit` (TCP_CORK).
+    cork: bool = False
+    cork_limit: int = 200 * MILLISECOND
+    #: Congestion control by its registered name.
+    congestion_control: str = "cubic"
+    #: Initial window in segments (RFC 6928).
+    initial_window: int = 10
+    #: Shrink cwnd after an idle period longer than RTO (RFC 5681 section 4.1).
+    idle_restart: bool = True
+
+    # Segments
+    #: Upper bound on the MSS that is offered and used, 0 for what the link allows (TCP_MAXSEG).
+    max_segment: int = 0
+    window_scaling: bool = True
+    timestamps: bool = True
+    sack: bool = True
+    #: Report duplicates (RFC 2883).
+    dsack: bool = True
+    #: IPv4 time to live or IPv6 hop limit (MUST-49).
+    ttl: int = 64
+    #: IPv4 type of service or IPv6 traffic class: the Diffserv field is its upper six bits (MUST-48).
+    tos: int = 0
+    #: IPv4 source route (MUST-51): router addresses to go through, as 4-byte strings.
+    source_route: tuple[bytes, ...] = ()
+
+    # Acknowledging
+    #: Longest wait of an acknowledgement (MUST-40: below 0.5 s).
+    delayed_ack: int = 40 * MILLISECOND
+    #: Segments acknowledged at once when a connection starts, while the sender's window is small.
+    quick_acks: int = 16
+
+    # Retransmission
+    #: RFC 6298 (2.1): before there is a sample.
+    initial_rto: int = 1 * SECOND
+    #: RFC 6298 (2.4) says 1 s; Linux and the others use less. See docs/deviations.md.
+    min_rto: int = 200 * MILLISECOND
+    #: RFC 6298 (2.5): at least 60 s.
+    max_rto: int = 60 * SECOND
+    #: R1 (RFC 9293 section 3.8.3): retransmissions after which the program and IP hear of the trouble.
+    r1: int = 3
+    #: R2: time without an answer after which a connection is given up (SHLD-11: at least 100 s). 0 = never (MUST-21).
+    r2: int = 900 * SECOND
+    #: R2 of a SYN (MUST-23: at least 3 minutes).
+    syn_timeout: int = 180 * SECOND
+    #: SYN retransmissions after which a standing soft ICMP error ends an attempt to connect, 0 = never. RFC 5461.
+    syn_soft_error_retries: int = 3
+    #: User timeout (TCP_USER_TIMEOUT): bounds R2 and keep-alive; 0 = R2 alone. Offered to the peer (RFC 5482) if > 0.
+    user_timeout: int = 0
+    #: Adopt the peer's user timeout option (RFC 5482 section 3.1: CHANGEABLE).
+    user_timeout_changeable: bool = True
+    #: Bounds on what is adopted from the peer: RFC 5482 section 3.1, L_LIMIT and U_LIMIT.
+    user_timeout_min: int = 100 * SECOND
+    user_timeout_max: int = 1800 * SECOND
+
+    # Keep-alive (off: MUST-25)
+    keepalive: bool = False
+    keepalive_idle: int = 7200 * SECOND
+    keepalive_interval: int = 75 * SECOND
+    keepalive_count: int = 9
+
+    # Closing
+    #: Maximum segment lifetime; TIME-WAIT lasts twice as long. RFC 9293 says 2 minutes; Linux waits 60 s in all.
+    msl: int = 30 * SECOND
+    #: FIN_WAIT_2 after the program is gone (tcp_fin_timeout).
+    fin_timeout: int = 60 * SECOND
+    #: After `release`, how long unacknowledged data is still tried before a reset; -1 = R2 alone, 0 = reset at once
+    #: (SO_LINGER).
+    linger: int = -1
+
+    # Listening
+    #: Half-open connections of a listener before SYN cookies answer.
+    syn_backlog: int = 1024
+    #: Answer with SYN cookies when `syn_backlog` is full; otherwise the SYN is dropped.
+    syn_cookies: bool = True
+    #: SYN-ACK retransmissions before a half-open connection is forgotten (tcp_synack_retries).
+    synack_retries: int = 5
+
+    # Safety
+    #: Challenge ACKs a connection sends per second (RFC 5961 section 10: per connection, so it tells nobody anything).
+    challenge_ack_limit: int = 10
+
+    def validate(self) -> None:
+        """Raise ValueError naming the field, the value and what it may be."""
+        for name, low, high in _BOUNDS:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}")
+        if self.nagle not in (NAGLE_OFF, NAGLE_CLASSIC, NAGLE_MINSHALL):
+            raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')
+        if self.max_segment and not 88 <= self.max_segment <= 65495:
+            raise ValueError(f"TcpConfig.max_segment is {self.max_segment}; it must be 0 or from 88 to 65495")
+        if self.max_rto < self.min_rto:
+            raise ValueError("TcpConfig.max_rto must not be below min_rto")
+
+    def copy(self) -> TcpConfig:
+        """The same choices in an object of their own."""
+        other = TcpConfig()
+        for name in self.__dataclass_fields__:
+            setattr(other, name, getattr(self, name))
+        return other
+
+
+_FOREVER: Final = 365 * 24 * 3600 * SECOND
+_BOUNDS: Final = (
+    ("snd_buf", 1024, 1 << 30),
+    ("rcv_buf", 1024, 65535 << MAX_WIND_SHIFT),
+    ("cork_limit", MILLISECOND, 60 * SECOND),
+    ("initial_window", 1, 1000),
+    ("ttl", 1, 255),
+    ("tos", 0, 255),
+    ("delayed_ack", 0, 500 * MILLISECOND - 1),
+    ("quick_acks", 0, 1000),
+    ("initial_rto", MILLISECOND, 60 * SECOND),
+    ("min_rto", MILLISECOND, 60 * SECOND),
+    ("max_rto", MILLISECOND, 3600 * SECOND),
+    ("r1", 1, 1000),
+    ("r2", 0, _FOREVER),
+    ("syn_timeout", SECOND, _FOREVER),
+    ("syn_soft_error_retries", 0, 1000),
+    ("user_timeout", 0, _FOREVER),
+    ("user_timeout_min", 0, _FOREVER),
+    ("user_timeout_max", 0, _FOREVER),
+    ("keepalive_idle", MILLISECOND, _FOREVER),
+    ("keepalive_interval", MILLISECOND, _FOREVER),
+    ("keepalive_count", 1, 1000),
+    ("msl", 0, 600 * SECOND),
+    ("fin_timeout", 0, _FOREVER),
+    ("linger", -1, _FOREVER),
+    ("syn_backlog", 0, 1 << 20),
+    ("synack_retries", 1, 100),
+    ("challenge_ack_limit", 1, 1_000_000),
+)

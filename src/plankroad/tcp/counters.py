@@ -1,0 +1,207 @@
+"""TCP's counters, named after causes. Segments unless the name says otherwise."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NAMES: Final = (
+    "active_opens",
+    "passive_opens",
+    "attempt_fails",
+    "established_resets",
+    "segments_received",
+    "segments_sent",
+    "bytes_received",
+    "bytes_sent",
+    "bytes_retransmitted",
+    "bad_checksum",
+    "bad_header",
+    "no_connection",
+    "resets_sent",
+    "resets_received",
+    "resets_ignored",
+    "retransmitted",
+    "retransmitted_fast",
+    "retransmitted_timeout",
+    "retransmitted_rescue",
+    "retransmitted_syn",
+    "timeouts",
+    "spurious_recoveries",
+    "recoveries_sack",
+    "recoveries_newreno",
+    "recoveries_loss",
+    "duplicate_acks_received",
+    "duplicate_acks_sent",
+    "delayed_acks",
+    "sack_reneging",
+    "dsack_sent",
+    "dsack_received",
+    "duplicates_received",
+    "out_of_order_received",
+    "out_of_order_dropped",
+    "out_of_window",
+    "paws_rejected",
+    "ack_out_of_range",
+    "challenge_acks",
+    "challenge_acks_throttled",
+    "zero_window_probes",
+    "zero_windows_sent",
+    "window_updates_sent",
+    "window_shrunk_by_peer",
+    "keepalive_probes",
+    "keepalive_drops",
+    "user_timeouts",
+    "retransmission_giveups",
+    "syn_queue_overflow",
+    "accept_queue_overflow",
+    "syn_cookies_sent",
+    "syn_cookies_accepted",
+    "syn_cookies_failed",
+    "time_wait_entered",
+    "time_wait_reused",
+    "simultaneous_opens",
+    "icmp_soft_errors",
+    "icmp_hard_errors",
+    "icmp_rejected",
+    "source_quench_ignored",
+    "data_after_close",
+    "urgent_received",
+    "idle_restarts",
+)
+
+
+class TcpCounters:
+    """One a stack, shared by its connections."""
+
+    __slots__ = (
+        "accept_queue_overflow",
+        "ack_out_of_range",
+        "active_opens",
+        "attempt_fails",
+        "bad_checksum",
+        "bad_header",
+        "bytes_received",
+        "bytes_retransmitted",
+        "bytes_sent",
+        "challenge_acks",
+        "challenge_acks_throttled",
+        "data_after_close",
+        "delayed_acks",
+        "dsack_received",
+        "dsack_sent",
+        "duplicate_acks_received",
+        "duplicate_acks_sent",
+        "duplicates_received",
+        "established_resets",
+        "icmp_hard_errors",
+        "icmp_rejected",
+        "icmp_soft_errors",
+        "idle_restarts",
+        "keepalive_drops",
+        "keepalive_probes",
+        "no_connection",
+        "out_of_order_dropped",
+        "out_of_order_received",
+        "out_of_window",
+        "passive_opens",
+        "paws_rejected",
+        "recoveries_loss",
+        "recoveries_newreno",
+        "recoveries_sack",
+        "resets_ignored",
+        "resets_received",
+        "resets_sent",
+        "retransmission_giveups",
+        "retransmitted",
+        "retransmitted_fast",
+        "retransmitted_rescue",
+        "retransmitted_syn",
+        "retransmitted_timeout",
+        "sack_reneging",
+        "segments_received",
+        "segments_sent",
+        "simultaneous_opens",
+        "source_quench_ignored",
+        "spurious_recoveries",
+        "syn_cookies_accepted",
+        "syn_cookies_failed",
+        "syn_cookies_sent",
+        "syn_queue_overflow",
+        "time_wait_entered",
+        "time_wait_reused",
+        "timeouts",
+        "urgent_received",
+        "user_timeouts",
+        "window_shrunk_by_peer",
+        "window_updates_sent",
+        "zero_window_probes",
+        "zero_windows_sent",
+    )
+
+    def __init__(self) -> None:
+        self.active_opens: int = 0
+        self.passive_opens: int = 0
+        self.attempt_fails: int = 0
+        self.established_resets: int = 0
+        self.segments_received: int = 0
+        self.segments_sent: int = 0
+        self.bytes_received: int = 0
+        self.bytes_sent: int = 0
+        self.bytes_retransmitted: int = 0
+        self.bad_checksum: int = 0
+        self.bad_header: int = 0
+        self.no_connection: int = 0
+        self.resets_sent: int = 0
+        self.resets_received: int = 0
+        self.resets_ignored: int = 0
+        self.retransmitted: int = 0
+        self.retransmitted_fast: int = 0
+        self.retransmitted_timeout: int = 0
+        self.retransmitted_rescue: int = 0
+        self.retransmitted_syn: int = 0
+        self.timeouts: int = 0
+        self.spurious_recoveries: int = 0
+        self.recoveries_sack: int = 0
+        self.recoveries_newreno: int = 0
+        self.recoveries_loss: int = 0
+        self.duplicate_acks_received: int = 0
+        self.duplicate_acks_sent: int = 0
+        self.delayed_acks: int = 0
+        self.sack_reneging: int = 0
+        self.dsack_sent: int = 0
+        self.dsack_received: int = 0
+        self.duplicates_received: int = 0
+        self.out_of_order_received: int = 0
+        self.out_of_order_dropped: int = 0
+        self.out_of_window: int = 0
+        self.paws_rejected: int = 0
+        self.ack_out_of_range: int = 0
+        self.challenge_acks: int = 0
+        self.challenge_acks_throttled: int = 0
+        self.zero_window_probes: int = 0
+        self.zero_windows_sent: int = 0
+        self.window_updates_sent: int = 0
+        self.window_shrunk_by_peer: int = 0
+        self.keepalive_probes: int = 0
+        self.keepalive_drops: int = 0
+        self.user_timeouts: int = 0
+        self.retransmission_giveups: int = 0
+        self.syn_queue_overflow: int = 0
+        self.accept_queue_overflow: int = 0
+        self.syn_cookies_sent: int = 0
+        self.syn_cookies_accepted: int = 0
+        self.syn_cookies_failed: int = 0
+        self.time_wait_entered: int = 0
+        self.time_wait_reused: int = 0
+        self.simultaneous_opens: int = 0
+        self.icmp_soft_errors: int = 0
+        self.icmp_hard_errors: int = 0
+        self.icmp_rejected: int = 0
+        self.source_quench_ignored: int = 0
+        self.data_after_close: int = 0
+        self.urgent_received: int = 0
+        self.idle_restarts: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Every counter by its name."""
+        return {name: getattr(self, name) for name in _NAMES}

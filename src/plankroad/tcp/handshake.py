@@ -1,0 +1,193 @@
+"""Opening: what a SYN says and agrees to, and the steps to ESTABLISHED."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+from plankroad.endpoint import EVENT_CONNECTED, EVENT_WRITABLE
+from plankroad.tcp.cc.registry import create
+from plankroad.tcp.constants import (
+    ESTABLISHED,
+    FIN_WAIT_1,
+    MAX_WIND_SHIFT,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIMER_RETRANSMIT,
+    TIMER_USER,
+    TIMESTAMP_LEN,
+)
+from plankroad.tcp.ending import end_connection, set_state
+from plankroad.tcp.output import acknowledge
+from plankroad.tcp.seq import MASK32, unwrap
+from plankroad.tcp.tcb import Tcb
+from plankroad.tcp.timers import arm_keepalive
+from plankroad.units import MILLISECOND, NEVER, SECOND
+from plankroad.wire.segment import ACK, RST, SYN, Segment
+
+#: No segment is made smaller than this whatever MSS a peer names (its own headers would outweigh the data).
+_LEAST_MSS: Final = 48
+
+
+def begin_active(t: Tcb, now: int) -> None:
+    """Active OPEN (RFC 9293 section 3.10.1): send a SYN, enter SYN_SENT."""
+    t.opened_at = now
+    t.last_received = now
+    t.rcv_wind_shift = t.rcv_shift() if t.ws_ok else 0
+    t.syn_pending = True
+    t.counters.active_opens += 1
+    set_state(t, now, SYN_SENT)
+
+
+def begin_passive(t: Tcb, now: int, seg: Segment) -> None:
+    """A SYN for a listener (RFC 9293 section 3.10.7.2): answer with SYN, ACK, enter SYN_RECEIVED."""
+    t.opened_at = now
+    t.last_received = now
+    t.passive = True
+    t.counters.passive_opens += 1
+    accept_syn(t, now, seg)
+    t.syn_pending = True
+    set_state(t, now, SYN_RECEIVED)
+
+
+def accept_syn(t: Tcb, now: int, seg: Segment) -> None:
+    """Take in the peer's SYN: its sequence number, window and options."""
+    t.irs = seg.seq
+    t.rcv_nxt = seg.seq + 1
+    t.rcv_adv = t.rcv_nxt + min(t.rcv_buf, 65535)
+    t.rcv_up = t.rcv_nxt
+    t.last_ack_sent = t.rcv_nxt
+    negotiate(t, now, seg)
+    # RFC 7323 section 2.2: the window of a SYN is not scaled.
+    t.snd_wnd = seg.wnd
+    t.max_snd_wnd = seg.wnd
+    t.snd_wl1 = seg.seq
+    t.snd_wl2 = t.snd_una
+    if seg.payload:
+        # RFC 9293 section 3.10.7.2: text with the SYN is held until the connection is established.
+        data = seg.payload[: t.rcv_adv - t.rcv_nxt]
+        t.reassembly.insert(t.rcv_nxt, data, 2 * t.rcv_buf)
+
+
+def negotiate(t: Tcb, now: int, seg: Segment) -> None:
+    """Agree on options: each is in force when both SYNs have it."""
+    if seg.mss:
+        t.peer_mss = max(seg.mss, _LEAST_MSS)
+    if t.ws_ok and seg.wscale >= 0:
+        # RFC 7323 section 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP
+        # SHOULD log the error but MUST use 14 instead of the specified value."
+        t.snd_wind_shift = min(seg.wscale, MAX_WIND_SHIFT)
+        t.rcv_wind_shift = t.rcv_shift()
+    else:
+        t.ws_ok = False
+        t.snd_wind_shift = 0
+        t.rcv_wind_shift = 0
+    t.ts_ok = t.ts_ok and seg.has_ts
+    if t.ts_ok:
+        t.ts_recent = seg.ts_val
+        t.ts_recent_at = now
+    t.sack_ok = t.sack_ok and seg.sack_permitted
+    adopt_user_timeout(t, seg)
+    t.update_mss()
+    t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
+
+
+def adopt_user_timeout(t: Tcb, seg: Segment) -> None:
+    """RFC 5482 section 3.1: "USER_TIMEOUT = min(U_LIMIT, max(ADV_UTO, REMOTE_UTO, L_LIMIT))", if changeable."""
+    if seg.user_timeout <= 0 or not t.config.user_timeout_changeable or t.config.user_timeout:
+        return
+    value = seg.user_timeout & 0x7FFF
+    remote = (value * 60 if seg.user_timeout & 0x8000 else value) * SECOND
+    if remote:
+        t.adopted_user_timeout = min(t.config.user_timeout_max, max(remote, t.config.user_timeout_min))
+
+
+def initial_window(t: Tcb) -> int:
+    """IW in bytes: RFC 6928 section 2, "min (10*MSS, max (2*MSS, 14600))", for the ten that are the default."""
+    mss = t.snd_mss
+    if t.retries > 1:
+        # RFC 6928 section 2: one segment where more than one SYN or SYN/ACK was lost.
+        return mss
+    segments = t.config.initial_window
+    return min(segments * mss, max(2 * mss, segments * 1460))
+
+
+def syn_acknowledged(t: Tcb, now: int, seg: Segment) -> None:
+    """The peer acknowledged our SYN: the first measurement of the round trip, and no timer any more."""
+    t.snd_una = t.iss + 1
+    t.snd_nxt = max(t.snd_nxt, t.snd_una)
+    t.snd_max = max(t.snd_max, t.snd_nxt)
+    t.timers[TIMER_RETRANSMIT] = NEVER
+    t.timers[TIMER_USER] = NEVER
+    t.unanswered_since = -1
+    if not t.syn_retransmitted and t.syn_sent_at >= 0:
+        t.rtt.sample(now - t.syn_sent_at, 1)
+    elif t.ts_ok and seg.has_ts and seg.ts_ecr:
+        t.rtt.sample(((t.ts_now(now) - seg.ts_ecr) & MASK32) * MILLISECOND, 1)
+    elif t.syn_retransmitted:
+        # RFC 6298 (5.7): "the RTO ... MUST be re-initialized to 3 seconds when data transmission begins".
+        t.rtt.base_rto = max(t.rtt.min_rto, min(t.rtt.max_rto, 3 * t.config.initial_rto))
+        t.rtt.backoff = 0
+    if t.retries > 1:
+        t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
+    t.retries = 0
+    t.trouble_reported = False
+    t.soft_error = 0
+    t.recover = t.iss
+    t.high_rxt = t.snd_una
+    t.round_end = t.snd_una
+    t.snd_sml = t.snd_una
+    t.scoreboard.begin(t.snd_una)
+
+
+def establish(t: Tcb, now: int) -> None:
+    """Enter ESTABLISHED (or FIN_WAIT_1, where CLOSE was called before)."""
+    # RFC 9293 section 3.7.5: at least 10 segments fit a window that is to be of use; quick ACKs open the sender's.
+    set_state(t, now, ESTABLISHED)
+    t.events |= EVENT_CONNECTED | EVENT_WRITABLE
+    t.rcv_mss = min(t.link_mss, max(536, t.peer_mss)) - (TIMESTAMP_LEN if t.ts_ok else 0)
+    arm_keepalive(t, now)
+    if t.close_requested:
+        set_state(t, now, FIN_WAIT_1)
+    listener = t.listener
+    if listener is not None:
+        t.listener = None
+        listener.half_open_done(t)
+
+
+def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
+    """RFC 9293 section 3.10.7.3. Returns whether the segment's text and FIN are to be processed further."""
+    ack_ok = False
+    if seg.flags & ACK:
+        ack = unwrap(seg.ack, t.snd_una)
+        # "If SEG.ACK =< ISS or SEG.ACK > SND.NXT, send a reset (unless the RST bit is set ...) <SEQ=SEG.ACK><CTL=RST>
+        # and discard the segment."
+        if ack <= t.iss or ack > t.snd_nxt:
+            if not seg.flags & RST:
+                t.send_reset = True
+                t.reset_seq = seg.ack
+                t.reset_with_ack = False
+            return False
+        ack_ok = True
+    if seg.flags & RST:
+        t.counters.resets_received += 1
+        if ack_ok:
+            end_connection(t, now, errno.ECONNREFUSED)
+        else:
+            t.counters.resets_ignored += 1
+        return False
+    if not seg.flags & SYN:
+        return False
+    accept_syn(t, now, seg)
+    if ack_ok:
+        syn_acknowledged(t, now, seg)
+        t.snd_wl2 = t.snd_una
+        establish(t, now)
+        acknowledge(t)
+        return True
+    # Simultaneous open (MUST-10): "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment and send it."
+    t.counters.simultaneous_opens += 1
+    t.timers[TIMER_RETRANSMIT] = NEVER
+    t.syn_pending = True
+    set_state(t, now, SYN_RECEIVED)
+    return False

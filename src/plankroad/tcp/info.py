@@ -1,0 +1,80 @@
+"""`tcp_info`: what Linux tells of a connection, under the same names, of ours."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plankroad.tcp.constants import LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
+from plankroad.tcp.tcb import Tcb
+from plankroad.units import MICROSECOND, NEVER, SECOND
+
+_CA_NAMES: Final = {RECOVERY: "recovery", LOSS: "loss"}
+
+
+def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
+    """Times are microseconds unless the name says `_ms`; windows and sizes are bytes, `snd_cwnd` and the counts of
+    segments are segments of `snd_mss`, as in Linux's struct tcp_info.
+    """
+    mss = t.snd_mss
+    board = t.scoreboard
+    min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
+    timers = {TIMER_NAMES[i]: when for i, when in enumerate(t.timers) if when != NEVER}
+    options = []
+    if t.ts_ok:
+        options.append("ts")
+    if t.sack_ok:
+        options.append("sack")
+    if t.ws_ok:
+        options.append(f"wscale:{t.snd_wind_shift},{min(t.rcv_wind_shift, MAX_WIND_SHIFT)}")
+    return {
+        "state": STATE_NAMES[t.state],
+        "ca_state": _CA_NAMES.get(t.congestion, "disorder" if t.dup_acks or board.sacked else "open"),
+        "congestion_control": t.config.congestion_control,
+        "options": " ".join(options),
+        "snd_wscale": t.snd_wind_shift,
+        "rcv_wscale": t.rcv_wind_shift,
+        "retransmits": t.retries,
+        "probes": t.probes,
+        "backoff": t.rtt.backoff,
+        "rto": t.rtt.rto() // MICROSECOND,
+        "ato": t.config.delayed_ack // MICROSECOND,
+        "snd_mss": mss,
+        "rcv_mss": t.rcv_mss,
+        "advmss": t.link_mss,
+        "pmtu": t.path_mss + (40 if len(t.local_addr) == 4 else 60),
+        "unacked": _segments(t.snd_nxt - t.snd_una, mss),
+        "sacked": _segments(board.sacked + t.reno_sacked, mss),
+        "lost": _segments(board.lost, mss),
+        "retrans": _segments(board.retransmitted, mss),
+        "rtt": t.rtt.srtt // MICROSECOND,
+        "rttvar": t.rtt.rttvar // MICROSECOND,
+        "min_rtt": min_rtt // MICROSECOND,
+        "snd_ssthresh": t.cc.ssthresh // mss,
+        "snd_cwnd": t.cc.cwnd // mss,
+        "snd_wnd": t.snd_wnd,
+        "rcv_wnd": max(0, t.rcv_adv - t.rcv_nxt),
+        "rcv_space": t.rcv_buf,
+        "rcv_ooopack": len(t.reassembly.intervals),
+        "notsent_bytes": max(0, t.snd_buf.end - max(t.snd_nxt, t.snd_buf.start)),
+        "bytes_sent": t.bytes_sent,
+        "bytes_acked": t.bytes_acked,
+        "bytes_received": t.bytes_received,
+        "bytes_retrans": t.bytes_retransmitted,
+        "segs_out": t.segments_sent,
+        "segs_in": t.segments_received,
+        "total_retrans": t.retransmitted_segments,
+        "pacing_rate": t.cc.pacing_rate,
+        "delivery_rate": _delivery_rate(t),
+        "last_data_sent_ms": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else -1,
+        "last_segment_received_ms": (now - t.last_received) // 1_000_000,
+        "timer": " ".join(f"{name}:{(when - now) / SECOND:.3f}s" for name, when in timers.items()),
+    }
+
+
+def _segments(octets: int, mss: int) -> int:
+    return (octets + mss - 1) // mss
+
+
+def _delivery_rate(t: Tcb) -> int:
+    """Bytes a second that cwnd and the round trip come to."""
+    return t.cc.cwnd * SECOND // t.rtt.srtt if t.rtt.srtt else 0

@@ -1,0 +1,255 @@
+"""A listener: LISTEN state (RFC 9293 section 3.10.7.2), a bounded SYN queue, SYN cookies, a bounded accept queue."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final
+
+from plankroad.endpoint import EVENT_ACCEPT, Endpoint
+from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.connection import Connection
+from plankroad.tcp.constants import SYN_RECEIVED
+from plankroad.tcp.cookies import SynCookies, decode_options, encode_options
+from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.ending import abort_connection
+from plankroad.tcp.handshake import accept_syn, begin_passive, establish, syn_acknowledged
+from plankroad.tcp.isn import IsnGenerator
+from plankroad.tcp.reset import reset_for
+from plankroad.tcp.seq import MASK32
+from plankroad.tcp.tcb import Tcb
+from plankroad.units import MILLISECOND, NEVER, SECOND
+from plankroad.wire.segment import ACK, RST, SYN, Segment
+
+if TYPE_CHECKING:
+    from plankroad.trace.eventlog import EventLog
+
+#: For this long after the last cookie was sent an ACK may be the answer to one.
+_COOKIE_PERIOD: Final = 128 * SECOND
+
+
+class ListenResult:
+    """What a segment for a listener leads to: a connection to register, a segment to send back, or neither."""
+
+    __slots__ = ("connection", "reply")
+
+    def __init__(self, connection: Connection | None, reply: Segment | None) -> None:
+        self.connection = connection
+        self.reply = reply
+
+
+class Listener(Endpoint):
+    """Answers SYNs for a local port.
+
+    `backlog`: connections that may wait for `accept`. Half-open ones are bounded by `config.syn_backlog`; past that SYN
+    cookies answer, which hold no state at all. EVENT_ACCEPT tells of a connection to accept.
+    """
+
+    __slots__ = (
+        "backlog",
+        "closed",
+        "config",
+        "cookies",
+        "counters",
+        "half_open",
+        "isn",
+        "last_cookie",
+        "local_addr",
+        "local_port",
+        "log",
+        "ready",
+    )
+
+    def __init__(
+        self,
+        config: TcpConfig,
+        counters: TcpCounters,
+        local_addr: bytes,
+        local_port: int,
+        backlog: int,
+        isn: IsnGenerator,
+        cookies: SynCookies,
+        work: list[Endpoint] | None = None,
+        log: EventLog | None = None,
+    ) -> None:
+        """`local_addr`: b"" for any. ValueError where the configuration is out of bounds."""
+        super().__init__(work)
+        config.validate()
+        self.config: TcpConfig = config
+        self.counters: TcpCounters = counters
+        self.local_addr: bytes = local_addr
+        self.local_port: int = local_port
+        self.backlog: int = max(1, backlog)
+        self.isn: IsnGenerator = isn
+        self.cookies: SynCookies = cookies
+        self.log: EventLog | None = log
+        self.half_open: dict[Tcb, Connection] = {}
+        self.ready: list[Connection] = []
+        self.last_cookie: int = -1
+        self.closed: bool = False
+
+    def handle_segment(
+        self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int, path_mtu: int
+    ) -> ListenResult:
+        """A segment for this port that belongs to no connection."""
+        flags = seg.flags
+        # RFC 9293 section 3.10.7.2, first: "An incoming RST should be ignored."
+        if flags & RST or self.closed:
+            return ListenResult(None, None)
+        # Second: "Any acknowledgment is bad if it arrives on a connection still in the LISTEN state. An acceptable
+        # reset segment should be formed", unless it answers a cookie.
+        if flags & ACK:
+            if not flags & SYN and self.last_cookie >= 0 and now - self.last_cookie <= _COOKIE_PERIOD:
+                connection = self._from_cookie(now, seg, local_addr, remote_addr, link_mtu, path_mtu)
+                if connection is not None:
+                    return ListenResult(connection, None)
+                self.counters.syn_cookies_failed += 1
+            return ListenResult(None, reset_for(seg))
+        if not flags & SYN:
+            return ListenResult(None, None)
+        # Third: a SYN.
+        if not self.has_room():
+            self.counters.accept_queue_overflow += 1
+            return ListenResult(None, None)
+        if len(self.half_open) >= self.config.syn_backlog:
+            self.counters.syn_queue_overflow += 1
+            if self.config.syn_cookies:
+                return ListenResult(None, self._cookie_reply(now, seg, local_addr, remote_addr, link_mtu))
+            return ListenResult(None, None)
+        iss = self.isn.isn(now, local_addr, self.local_port, remote_addr, seg.src_port)
+        connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, iss)
+        self.half_open[connection.tcb] = connection
+        connection.tcb.listener = self
+        begin_passive(connection.tcb, now, seg)
+        connection.wake()
+        return ListenResult(connection, None)
+
+    def accept(self) -> Connection | None:
+        """The connection that waits longest, None where none does."""
+        if not self.ready:
+            return None
+        return self.ready.pop(0)
+
+    def has_room(self) -> bool:
+        """Can one more connection wait for `accept`?"""
+        return len(self.ready) < self.backlog
+
+    def close(self, now: int) -> None:
+        """Stop listening; connections that nobody accepted are reset."""
+        self.closed = True
+        waiting = self.ready
+        self.ready = []
+        for connection in waiting:
+            connection.abort(now)
+        for t, connection in list(self.half_open.items()):
+            t.listener = None
+            abort_connection(t, now, errno.ECONNABORTED)
+            connection.wake()
+        self.half_open.clear()
+        self.wake()
+
+    def half_open_done(self, t: Tcb) -> None:
+        """A half-open connection reached ESTABLISHED: it waits for `accept`."""
+        self._offer(self.half_open.pop(t))
+
+    def half_open_gone(self, t: Tcb) -> None:
+        """A half-open connection ended before it was one."""
+        self.half_open.pop(t, None)
+
+    def _offer(self, connection: Connection) -> None:
+        self.ready.append(connection)
+        self.events |= EVENT_ACCEPT
+        self.wake()
+
+    def _connection(
+        self, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int, path_mtu: int, iss: int
+    ) -> Connection:
+        return Connection(
+            self.config,
+            self.counters,
+            local_addr,
+            self.local_port,
+            remote_addr,
+            seg.src_port,
+            iss,
+            self.isn.ts_offset(local_addr, self.local_port, remote_addr, seg.src_port),
+            link_mtu,
+            path_mtu,
+            self.work,
+            self.log,
+        )
+
+    def _cookie_reply(self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int) -> Segment:
+        """<SYN,ACK> whose sequence number and timestamp hold what we would have remembered (RFC 4987 section 3.6)."""
+        config = self.config
+        port = self.local_port
+        default = 536 if len(local_addr) == 4 else 1220
+        cookie = self.cookies.make(
+            now, local_addr, port, remote_addr, seg.src_port, seg.seq, seg.mss if seg.mss else default
+        )
+        self.last_cookie = now
+        self.counters.syn_cookies_sent += 1
+        reply = Segment(port, seg.src_port, cookie, (seg.seq + 1) & MASK32, SYN | ACK, min(config.rcv_buf, 65535))
+        reply.tos = config.tos
+        reply.mss = link_mtu - (40 if len(local_addr) == 4 else 60)
+        if config.max_segment:
+            reply.mss = min(reply.mss, config.max_segment)
+        if config.timestamps and seg.has_ts:
+            offset = self.isn.ts_offset(local_addr, port, remote_addr, seg.src_port)
+            wscale = seg.wscale if config.window_scaling else -1
+            sack = config.sack and seg.sack_permitted
+            clock = encode_options((now // MILLISECOND) & MASK32, wscale, sack, False)
+            reply.has_ts = True
+            reply.ts_val = (clock + offset) & MASK32
+            reply.ts_ecr = seg.ts_val
+            reply.sack_permitted = sack
+            if wscale >= 0:
+                reply.wscale = _shift_for(config.rcv_buf)
+        return reply
+
+    def _from_cookie(
+        self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int, path_mtu: int
+    ) -> Connection | None:
+        """The connection of which this ACK completes the handshake, if its cookie is one of ours."""
+        if not self.has_room():
+            return None
+        cookie = (seg.ack - 1) & MASK32
+        peer_isn = (seg.seq - 1) & MASK32
+        mss = self.cookies.check(now, local_addr, self.local_port, remote_addr, seg.src_port, peer_isn, cookie)
+        if mss == 0:
+            return None
+        self.counters.syn_cookies_accepted += 1
+        connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, cookie)
+        t = connection.tcb
+        # The SYN as it must have been.
+        syn = Segment(seg.src_port, seg.dst_port, peer_isn, 0, SYN, seg.wnd)
+        syn.mss = mss
+        if seg.has_ts and t.ts_ok:
+            options = decode_options((seg.ts_ecr - t.ts_offset) & MASK32)
+            syn.has_ts = True
+            syn.ts_val = seg.ts_val
+            syn.wscale = options.wscale
+            syn.sack_permitted = options.sack_permitted
+        t.passive = True
+        t.opened_at = now
+        self.counters.passive_opens += 1
+        t.state = SYN_RECEIVED
+        accept_syn(t, now, syn)
+        # No round trip was measured: the cookie's timestamp is too coarse for it.
+        t.syn_retransmitted = True
+        syn_acknowledged(t, now, syn)
+        t.rtt.base_rto = self.config.initial_rto
+        t.snd_wnd = seg.wnd << t.snd_wind_shift
+        t.max_snd_wnd = t.snd_wnd
+        establish(t, now)
+        t.timers = [NEVER] * len(t.timers) if not self.config.keepalive else t.timers
+        self._offer(connection)
+        # The ACK may carry data: it goes the ordinary way.
+        connection.handle_segment(now, seg)
+        return connection
+
+
+def _shift_for(rcv_buf: int) -> int:
+    shift = 0
+    while shift < 14 and (65535 << shift) < rcv_buf:
+        shift += 1
+    return shift

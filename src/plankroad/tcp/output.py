@@ -1,0 +1,488 @@
+"""What a connection would send now: one segment a call, until there is none.
+
+The order is: a reset; the SYN; retransmissions; new data and the FIN; what a recovery may send beyond them; a probe; a
+bare acknowledgement. Every segment carries the latest acknowledgement, so that many inputs are answered by one.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plankroad.tcp.config import NAGLE_CLASSIC
+from plankroad.tcp.constants import (
+    CLOSED,
+    FIN_WAIT_2,
+    OPEN,
+    RECOVERY,
+    SYN_RECEIVED,
+    SYN_SENT,
+    TIME_WAIT,
+    TIMER_CORK,
+    TIMER_DELAYED_ACK,
+    TIMER_PERSIST,
+    TIMER_RETRANSMIT,
+    TIMER_USER,
+)
+from plankroad.tcp.scoreboard import Sent
+from plankroad.tcp.seq import MASK32
+from plankroad.tcp.tcb import Tcb
+from plankroad.tcp.window import window_field
+from plankroad.units import MILLISECOND, NEVER, SECOND
+from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+
+# Tcb.probe_due
+PROBE_NONE: Final = 0
+PROBE_WINDOW: Final = 1  #: one octet into a zero window (MUST-36)
+PROBE_KEEPALIVE: Final = 2
+
+#: The override of silly-window avoidance, RFC 9293 section 3.8.6.2.1: "in the range 0.1 - 1.0 seconds".
+_SWS_OVERRIDE: Final = 200 * MILLISECOND
+
+#: RFC 5482 section 3: granularity bit for minutes.
+_UTO_MINUTES: Final = 0x8000
+
+
+def poll_transmit(t: Tcb, now: int) -> Segment | None:
+    """The next segment to send, or None."""
+    state = t.state
+    if t.send_reset:
+        return _reset(t, now)
+    if state == CLOSED:
+        return None
+    if state in (SYN_SENT, SYN_RECEIVED):
+        if t.syn_pending:
+            return _syn(t, now)
+        if t.ack_now:
+            return _bare_ack(t, now)
+        return None
+    if state not in (FIN_WAIT_2, TIME_WAIT):
+        seg = _data(t, now)
+        if seg is not None:
+            return seg
+        if t.probe_due:
+            return _probe(t, now)
+    if t.ack_now:
+        return _bare_ack(t, now)
+    return None
+
+
+def acknowledge(t: Tcb) -> None:
+    """An acknowledgement is due at once."""
+    if t.ack_now == 0:
+        t.ack_now = 1
+
+
+def arm_retransmit(t: Tcb, now: int) -> None:
+    """RFC 6298 (5.1): "Every time a packet containing data is sent ..., if the timer is not running, start it"."""
+    if t.timers[TIMER_RETRANSMIT] == NEVER:
+        t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+    if t.unanswered_since < 0:
+        t.unanswered_since = now
+        if t.user_timeout or t.adopted_user_timeout:
+            t.timers[TIMER_USER] = now + t.timeout_limit()
+
+
+def _data(t: Tcb, now: int) -> Segment | None:
+    """A retransmission, or new data, as congestion control and the peer's window allow."""
+    mss = t.snd_mss
+    if t.sack_ok and (t.reassembly.intervals or t.dsacks):
+        # RFC 6691: what the options take is taken from the segment's data.
+        mss -= _sack_length(t)
+    pipe = t.pipe()
+    room = t.cc.cwnd - pipe
+    window_end = t.snd_una + t.snd_wnd
+    if t.scoreboard.lost > 0:
+        seg = _retransmission(t, now, mss, room, pipe, window_end)
+        if seg is not None:
+            return seg
+    seg = _new_data(t, now, mss, room, pipe, window_end)
+    if seg is None and t.congestion == RECOVERY and t.sack_ok and room >= mss:
+        return _beyond(t, now, mss, window_end)
+    return seg
+
+
+def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int) -> Segment | None:
+    """Rule (1) of RFC 6675's NextSeg (): what is deemed lost and was not sent again."""
+    board = t.scoreboard
+    sent = board.next_lost()
+    if sent is None:
+        return None
+    length = sent.end - sent.start
+    if t.force_retransmit or pipe <= 0:
+        # RFC 6675 section 5 (4.3): the first segment goes out whatever the pipe holds.
+        length = min(length, mss)
+    else:
+        if room < min(length, mss):
+            t.cwnd_limited = True
+            return None
+        limit = max(t.gso_max, mss)
+        limit -= limit % mss
+        if length > room:
+            length = room - room % mss if room > mss else room
+        length = min(length, limit)
+    if sent.start + length > window_end:
+        # SHLD-16: inside of the window only; behind a shrunken edge the probe waits for it to open.
+        length = window_end - sent.start
+        if length <= 0:
+            return None
+    t.force_retransmit = False
+    if t.congestion == RECOVERY:
+        t.counters.retransmitted_fast += 1
+    else:
+        t.counters.retransmitted_timeout += 1
+    t.high_rxt = max(t.high_rxt, sent.start + length)
+    return _resend(t, now, sent, length, mss)
+
+
+def _beyond(t: Tcb, now: int, mss: int, window_end: int) -> Segment | None:
+    """Rules (3) and (4) of NextSeg (): holes not yet deemed lost, and one rescue at the end."""
+    board = t.scoreboard
+    sent = board.next_hole(max(t.high_rxt, t.snd_una))
+    if sent is not None:
+        length = min(sent.end - sent.start, mss)
+        if sent.start + length > window_end:
+            return None
+        t.high_rxt = max(t.high_rxt, sent.start + length)
+        t.counters.retransmitted_fast += 1
+        return _resend(t, now, sent, length, mss)
+    # "If HighACK is greater than RescueRxt (or RescueRxt is undefined), then one segment of up to SMSS bytes that
+    # MUST include the highest outstanding unSACKed sequence number SHOULD be returned, and RescueRxt set to
+    # RecoveryPoint. HighRxt MUST NOT be updated."
+    if t.rescue_at >= 0 and t.snd_una <= t.rescue_at:
+        return None
+    sent = board.last_unsacked(mss)
+    if sent is None or sent.end > window_end:
+        return None
+    t.rescue_at = t.recover
+    t.counters.retransmitted_rescue += 1
+    return _resend(t, now, sent, sent.end - sent.start, mss)
+
+
+def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int) -> Segment:
+    start = sent.start
+    why = "timeout" if t.congestion != RECOVERY else ("lost" if sent.lost else "recovery")
+    t.scoreboard.resent(sent, length, now)
+    if t.eifel_ts < 0 and t.undo_recover >= 0:
+        t.eifel_ts = t.ts_now(now)
+    t.counters.retransmitted += 1
+    t.counters.bytes_retransmitted += length
+    t.bytes_retransmitted += length
+    t.retransmitted_segments += 1
+    if t.log is not None:
+        t.log.event(now, t.name(), "retransmit", {"seq": start - t.iss, "length": length, "why": why})
+    return _data_segment(t, now, start, start + length, mss)
+
+
+def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int) -> Segment | None:
+    """Data not sent before, and the FIN behind the last of it."""
+    start = t.snd_nxt
+    if t.fin_seq >= 0 and start > t.fin_seq:
+        return None
+    available = t.snd_buf.end - start
+    fin = t.close_requested
+    if available <= 0 and not fin:
+        t.cwnd_limited = False
+        return None
+    usable = window_end - start
+    if usable <= 0:
+        t.cwnd_limited = False
+        _wait_for_window(t, now, t.rtt.rto())
+        return None
+    if t.congestion == OPEN and pipe == 0 and available > 0 and t.last_sent >= 0:
+        room = _restart_after_idle(t, now, room)
+    length = min(available, usable)
+    if length >= mss:
+        length = min(length, max(t.gso_max - t.gso_max % mss, mss))
+        if room < length:
+            # Whole segments only: cwnd does not cut crumbs.
+            length = room - room % mss
+            if length <= 0:
+                if pipe > 0:
+                    t.cwnd_limited = True
+                    return None
+                length = mss
+        rest = length % mss
+        if rest and (length < available or not _small_may_go(t, now, rest, available - length + rest)):
+            length -= rest
+    elif available > 0:
+        if pipe > 0 and room < length:
+            t.cwnd_limited = True
+            return None
+        if length < available:
+            # The window, not the data, is small: silly-window avoidance of the sender (MUST-38), RFC 9293 section
+            # 3.8.6.2.1: send if min(D,U) >= Fs * Max(SND.WND), with Fs = 1/2, "or the override timeout occurs".
+            if length < t.max_snd_wnd >> 1 and not t.sws_override:
+                _wait_for_window(t, now, min(max(_SWS_OVERRIDE, t.rtt.rto()), SECOND))
+                return None
+        elif not _small_may_go(t, now, length, available):
+            return None
+        if length < mss:
+            t.snd_sml = start + length
+    t.sws_override = False
+    end = start + length
+    if fin and end == t.snd_buf.end and usable > length:
+        t.fin_seq = end
+        end += 1
+    elif length <= 0:
+        return None
+    t.timers[TIMER_PERSIST] = NEVER
+    t.timers[TIMER_CORK] = NEVER
+    t.cork_expired = False
+    if length % mss:
+        t.snd_sml = start + length
+    if pipe == 0 and start == t.snd_una:
+        # Nothing was outstanding: what follows begins a new history.
+        t.scoreboard.begin(start)
+        t.round_end = start
+    t.scoreboard.add(start, end, now)
+    t.snd_nxt = end
+    t.snd_max = max(t.snd_max, end)
+    t.last_sent = now
+    t.counters.bytes_sent += length
+    t.bytes_sent += length
+    t.cc.on_sent(now, length, pipe + length)
+    return _data_segment(t, now, start, end, mss)
+
+
+def _small_may_go(t: Tcb, now: int, length: int, available: int) -> bool:
+    """May the last `length` octets of the data, less than a segment, leave now? Nagle, Minshall and cork."""
+    if length < available:
+        return False
+    if t.close_requested or (t.snd_urgent and t.snd_up > t.snd_nxt):
+        return True
+    if t.config.cork and not t.cork_expired:
+        # Corked data does not wait for ever (MUST-60).
+        if t.timers[TIMER_CORK] == NEVER:
+            t.timers[TIMER_CORK] = now + t.config.cork_limit
+        return False
+    if t.nodelay():
+        return True
+    if t.config.nagle == NAGLE_CLASSIC:
+        # RFC 9293 section 3.7.4: "If there is unacknowledged data (i.e., SND.NXT > SND.UNA), then the sending TCP
+        # endpoint buffers all user data ... until the outstanding data has been acknowledged or until the TCP
+        # endpoint can send a full-sized segment".
+        return t.snd_nxt == t.snd_una
+    # Minshall: only an earlier *small* segment still unacknowledged holds the next small one back, so that the end of
+    # a large write does not wait for the acknowledgement of its full segments.
+    return t.snd_sml <= t.snd_una
+
+
+def _wait_for_window(t: Tcb, now: int, interval: int) -> None:
+    """Data waits for the peer's window and nothing in flight will bring news of it: the persist timer will ask.
+
+    SHLD-29: the first probe is sent when the window was zero for a retransmission timeout period.
+    """
+    if t.scoreboard.is_empty() and t.timers[TIMER_PERSIST] == NEVER:
+        t.timers[TIMER_PERSIST] = now + interval
+
+
+def _restart_after_idle(t: Tcb, now: int, room: int) -> int:
+    """RFC 5681 section 4.1: nothing was sent for more than a retransmission timeout: begin from the restart window."""
+    idle = now - t.last_sent
+    if t.config.idle_restart and idle > t.rtt.rto():
+        before = t.cc.cwnd
+        t.cc.after_idle(now, idle, t.rtt.rto())
+        if t.cc.cwnd < before:
+            t.counters.idle_restarts += 1
+        room += t.cc.cwnd - before
+    return room
+
+
+def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
+    """A segment of the octets [start, end), whose last is the FIN if it lies there."""
+    flags = ACK
+    data_end = end
+    if t.fin_seq >= 0 and end > t.fin_seq:
+        flags |= FIN
+        data_end = t.fin_seq
+    payload = t.snd_buf.slice(start, data_end - start) if data_end > start else b""
+    # MUST-61: "a TCP MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data)".
+    if payload and data_end == t.snd_buf.end:
+        flags |= PSH
+    seg = segment(t, now, start, flags, payload)
+    if len(payload) > mss:
+        seg.gso_size = mss
+    arm_retransmit(t, now)
+    return seg
+
+
+def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
+    """A segment of a synchronized connection with all that it always carries; takes pending acknowledgements along."""
+    seg = Segment(
+        t.local_port, t.remote_port, seq & MASK32, t.rcv_nxt & MASK32, flags, window_field(t, True), payload
+    )
+    seg.tos = t.tos
+    if t.ts_ok:
+        seg.has_ts = True
+        seg.ts_val = t.ts_now(now)
+        seg.ts_ecr = t.ts_recent
+    if t.sack_ok and (t.reassembly.intervals or t.dsacks):
+        seg.sack = _sack_blocks(t)
+    elif t.user_timeout_due and len(payload) + 4 <= t.snd_mss:
+        # RFC 5482 section 3.1: it is sent in the SYN and again once the connection is synchronized.
+        t.user_timeout_due = False
+        seg.user_timeout = user_timeout_option(t.user_timeout)
+    if t.snd_urgent and t.snd_up > seq:
+        # MUST-62: the pointer is that of the octet following the urgent data.
+        if t.snd_up - seq <= 0xFFFF:
+            seg.flags |= URG
+            seg.urgent = t.snd_up - seq
+        elif t.snd_up - seq <= 0xFFFF + len(payload):
+            # The end is not in reach of 16 bits: point as far as they go.
+            seg.flags |= URG
+            seg.urgent = 0xFFFF
+    t.ack_now = 0 if t.ack_now <= 1 else t.ack_now - 1
+    if t.dsacks and t.ack_now == 0:
+        t.ack_now = 1
+    t.ack_octets = 0
+    t.ack_segments = 0
+    t.timers[TIMER_DELAYED_ACK] = NEVER
+    t.last_ack_sent = t.rcv_nxt
+    t.segments_sent += 1
+    t.counters.segments_sent += 1
+    if t.log is not None:
+        log_segment(t, now, "send", seg)
+    return seg
+
+
+def user_timeout_option(nanoseconds: int) -> int:
+    """The option's 16 bits for a timeout (RFC 5482 section 3): seconds, or minutes where they do not fit."""
+    seconds = (nanoseconds + SECOND - 1) // SECOND
+    if seconds < _UTO_MINUTES:
+        return seconds
+    return _UTO_MINUTES | min((seconds + 59) // 60, 0x7FFF)
+
+
+def log_segment(t: Tcb, now: int, kind: str, seg: Segment) -> None:
+    """One event a segment; only called where there is a log."""
+    if t.log is None:
+        return
+    fields: dict[str, object] = {
+        "seq": seg.seq,
+        "ack": seg.ack,
+        "flags": seg.flags,
+        "wnd": seg.wnd,
+        "length": len(seg.payload),
+    }
+    if seg.sack:
+        fields["sack"] = seg.sack
+    if kind == "send":
+        fields["cwnd"] = t.cc.cwnd
+        fields["in_flight"] = t.pipe()
+    t.log.event(now, t.name(), kind, fields)
+
+
+def _sack_length(t: Tcb) -> int:
+    """Bytes that the SACK option takes in a segment sent now, NOPs and all."""
+    blocks = min(len(t.reassembly.intervals) + (1 if t.dsacks else 0), 3 if t.ts_ok else 4)
+    return 4 + 8 * blocks
+
+
+def _sack_blocks(t: Tcb) -> list[tuple[int, int]]:
+    """The option's blocks as they go on the wire: a duplicate first (RFC 2883 section 4), then what is held."""
+    room = 3 if t.ts_ok else 4
+    blocks: list[tuple[int, int]] = []
+    if t.dsacks:
+        left, right = t.dsacks.pop(0)
+        blocks.append((left & MASK32, right & MASK32))
+        t.counters.dsack_sent += 1
+        room -= 1
+    for left, right in t.reassembly.sack_blocks(room):
+        blocks.append((left & MASK32, right & MASK32))
+    return blocks
+
+
+def _bare_ack(t: Tcb, now: int) -> Segment:
+    return segment(t, now, t.snd_nxt, ACK, b"")
+
+
+def _probe(t: Tcb, now: int) -> Segment | None:
+    """A segment that makes the peer answer."""
+    kind = t.probe_due
+    t.probe_due = PROBE_NONE
+    if kind == PROBE_KEEPALIVE:
+        # RFC 9293 section 3.8.4: "SEG.SEQ = SND.NXT-1"; SHLD-12: without data.
+        t.counters.keepalive_probes += 1
+        return segment(t, now, t.snd_nxt - 1, ACK, b"")
+    t.counters.zero_window_probes += 1
+    seq = t.snd_una
+    if seq < t.snd_buf.end:
+        # RFC 9293 section 3.8.6.1: "The sending TCP peer MUST regularly transmit at least one octet of new data (if
+        # available), or retransmit to the receiving TCP peer even if the send window is zero, in order to 'probe'
+        # the window." SND.NXT stays: the octet is in no range until the peer takes it.
+        t.snd_max = max(t.snd_max, seq + 1)
+        first = t.scoreboard.first()
+        if first is not None:
+            first.ever_retransmitted = True
+        return segment(t, now, seq, ACK | PSH, t.snd_buf.slice(seq, 1))
+    if t.close_requested and (t.fin_seq < 0 or t.fin_seq == seq):
+        t.fin_seq = seq
+        t.snd_max = max(t.snd_max, seq + 1)
+        return segment(t, now, seq, ACK | FIN, b"")
+    return segment(t, now, t.snd_nxt - 1, ACK, b"")
+
+
+def _reset(t: Tcb, now: int) -> Segment:
+    t.send_reset = False
+    seg = Segment(t.local_port, t.remote_port, t.reset_seq & MASK32, 0, RST, 0)
+    if t.reset_with_ack:
+        seg.flags = RST | ACK
+        seg.ack = t.rcv_nxt & MASK32
+    seg.tos = t.tos
+    t.counters.resets_sent += 1
+    t.counters.segments_sent += 1
+    t.segments_sent += 1
+    if t.log is not None:
+        log_segment(t, now, "send", seg)
+    return seg
+
+
+def _syn(t: Tcb, now: int) -> Segment:
+    """<SYN>, or <SYN,ACK> in SYN_RECEIVED, with the options we want or agreed to."""
+    t.syn_pending = False
+    answering = t.state == SYN_RECEIVED
+    flags = SYN | ACK if answering else SYN
+    ack = t.rcv_nxt & MASK32 if answering else 0
+    # RFC 7323 section 2.2: "The window field in a segment where the SYN bit is set ... MUST NOT be scaled."
+    seg = Segment(t.local_port, t.remote_port, t.iss & MASK32, ack, flags, _syn_window(t, answering))
+    seg.tos = t.tos
+    config = t.config
+    # MUST-14, SHLD-5; MUST-67: from what the link can carry to us.
+    seg.mss = max(min(t.link_mss, 65535), 1)
+    if config.max_segment:
+        seg.mss = min(seg.mss, config.max_segment)
+    if t.ws_ok:
+        seg.wscale = t.rcv_wind_shift
+    seg.sack_permitted = t.sack_ok
+    if t.ts_ok:
+        seg.has_ts = True
+        seg.ts_val = t.ts_now(now)
+        seg.ts_ecr = t.ts_recent if answering else 0
+    if t.user_timeout:
+        seg.user_timeout = user_timeout_option(t.user_timeout)
+    if t.syn_sent_at < 0:
+        t.syn_sent_at = now
+    else:
+        t.syn_retransmitted = True
+        t.counters.retransmitted += 1
+        t.counters.retransmitted_syn += 1
+        t.retransmitted_segments += 1
+    t.snd_nxt = max(t.snd_nxt, t.iss + 1)
+    t.snd_max = max(t.snd_max, t.snd_nxt)
+    t.ack_now = 0
+    t.last_ack_sent = t.rcv_nxt
+    if t.timers[TIMER_RETRANSMIT] == NEVER:
+        t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+    if t.unanswered_since < 0:
+        t.unanswered_since = now
+    t.segments_sent += 1
+    t.counters.segments_sent += 1
+    if t.log is not None:
+        log_segment(t, now, "send", seg)
+    return seg
+
+
+def _syn_window(t: Tcb, answering: bool) -> int:
+    if answering:
+        return window_field(t, False)
+    return min(t.rcv_buf, 65535)

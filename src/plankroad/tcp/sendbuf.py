@@ -1,0 +1,104 @@
+"""The send buffer: what the program wrote and the peer has not acknowledged, keyed by sequence number.
+
+Chunks are kept as they came, as immutable bytes: nothing is copied when data is written, and one slice is taken when a
+segment is cut out of it (none where the segment is the whole chunk).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: A write this small is put behind the last chunk rather than into a chunk of its own.
+_JOIN_BELOW: Final = 4096
+#: Released chunks are removed from the lists when this many have gathered.
+_COMPACT_AT: Final = 64
+
+
+class SendBuffer:
+    """Octets [start, end) of the stream, by absolute sequence number."""
+
+    __slots__ = ("_chunks", "_cursor", "_head", "_offsets", "end", "start")
+
+    def __init__(self, start: int) -> None:
+        self.start: int = start
+        self.end: int = start
+        self._chunks: list[bytes] = []
+        self._offsets: list[int] = []  # sequence number of each chunk's first octet
+        self._head: int = 0  # index of the first chunk that still holds something
+        self._cursor: int = 0  # index of the chunk that the last slice came from
+
+    def __len__(self) -> int:
+        return self.end - self.start
+
+    def append(self, data: bytes) -> None:
+        """Put `data` behind what is there."""
+        chunks = self._chunks
+        last = len(chunks) - 1
+        if last >= self._head and len(data) + len(chunks[last]) <= _JOIN_BELOW:
+            chunks[last] += data
+        else:
+            chunks.append(data)
+            self._offsets.append(self.end)
+        self.end += len(data)
+
+    def release(self, upto: int) -> None:
+        """Forget the octets before `upto`: they are acknowledged."""
+        if upto <= self.start:
+            return
+        chunks = self._chunks
+        offsets = self._offsets
+        head = self._head
+        while head < len(chunks) and offsets[head] + len(chunks[head]) <= upto:
+            chunks[head] = b""
+            head += 1
+        self.start = upto
+        self._head = head
+        if head >= _COMPACT_AT or head == len(chunks):
+            del chunks[:head]
+            del offsets[:head]
+            self._head = 0
+            self._cursor = max(0, self._cursor - head)
+
+    def slice(self, start: int, length: int) -> bytes:
+        """The `length` octets from `start`; all of them must be in the buffer."""
+        chunks = self._chunks
+        offsets = self._offsets
+        i = self._find(start)
+        self._cursor = i
+        chunk = chunks[i]
+        skip = start - offsets[i]
+        if skip + length <= len(chunk):
+            if skip == 0 and length == len(chunk):
+                return chunk
+            return chunk[skip : skip + length]
+        parts = [chunk[skip:] if skip else chunk]
+        left = length - (len(chunk) - skip)
+        while left > 0:
+            i += 1
+            chunk = chunks[i]
+            if len(chunk) > left:
+                chunk = chunk[:left]
+            parts.append(chunk)
+            left -= len(chunk)
+        self._cursor = i
+        return b"".join(parts)
+
+    def _find(self, seq: int) -> int:
+        """Index of the chunk that holds `seq`: usually that of the last slice, or the next."""
+        offsets = self._offsets
+        i = self._cursor
+        count = len(offsets)
+        if self._head <= i < count and offsets[i] <= seq:
+            if i + 1 == count or seq < offsets[i + 1]:
+                return i
+            if i + 2 == count or seq < offsets[i + 2]:
+                return i + 1
+        low = self._head
+        high = count
+        while high - low > 1:
+            middle = (low + high) >> 1
+            if offsets[middle] <= seq:
+                low = middle
+            else:
+                high = middle
+        return low

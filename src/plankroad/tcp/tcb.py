@@ -1,0 +1,336 @@
+"""`Tcb`: every variable of a connection (RFC 9293 section 3.3.1), and nothing that acts.
+
+The rooms around it are functions that take a Tcb: `handshake`, `input`, `output`, `recovery`, `timers`, `window`,
+`ending`. All sequence numbers here are absolute (see `seq`); all times are nanoseconds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plankroad.tcp.cc.base import AckSample, CongestionControl
+from plankroad.tcp.config import NAGLE_OFF, TcpConfig
+from plankroad.tcp.constants import CLOSED, HEADER_LEN, MAX_WIND_SHIFT, OPEN, TIMER_COUNT, TIMESTAMP_LEN
+from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.reassembly import Reassembly
+from plankroad.tcp.rtt import RttEstimator
+from plankroad.tcp.scoreboard import Scoreboard
+from plankroad.tcp.sendbuf import SendBuffer
+from plankroad.units import MILLISECOND, NEVER
+from plankroad.wire.address import bytes_to_ip
+
+if TYPE_CHECKING:
+    from plankroad.tcp.listen import Listener
+    from plankroad.trace.eventlog import EventLog
+
+
+class Tcb:
+    """The transmission control block. Invariants that hold between calls are in `invariants`."""
+
+    __slots__ = (
+        "ack_now",
+        "ack_octets",
+        "ack_segments",
+        "adopted_user_timeout",
+        "bytes_acked",
+        "bytes_received",
+        "bytes_retransmitted",
+        "bytes_sent",
+        "cc",
+        "challenge_count",
+        "challenge_window",
+        "close_requested",
+        "config",
+        "congestion",
+        "cork_expired",
+        "counters",
+        "cwnd_limited",
+        "delivered",
+        "dsacks",
+        "dup_acks",
+        "eifel_ts",
+        "error",
+        "events",
+        "fin_seq",
+        "force_retransmit",
+        "gso_max",
+        "high_rxt",
+        "irs",
+        "iss",
+        "keepalive_probes",
+        "last_ack_sent",
+        "last_received",
+        "last_sent",
+        "linger_until",
+        "link_mss",
+        "listener",
+        "local_addr",
+        "local_port",
+        "log",
+        "max_snd_wnd",
+        "opened_at",
+        "passive",
+        "path_mss",
+        "peer_mss",
+        "probe_due",
+        "probes",
+        "quick_acks",
+        "rcv_adv",
+        "rcv_buf",
+        "rcv_eof",
+        "rcv_fin_seq",
+        "rcv_mss",
+        "rcv_nxt",
+        "rcv_queue",
+        "rcv_queue_head",
+        "rcv_queued",
+        "rcv_up",
+        "rcv_urgent",
+        "rcv_wind_shift",
+        "reassembly",
+        "recover",
+        "released",
+        "remote_addr",
+        "remote_port",
+        "reno_sacked",
+        "rescue_at",
+        "reset_seq",
+        "reset_with_ack",
+        "retransmitted_segments",
+        "retries",
+        "round_end",
+        "rtt",
+        "sack_ok",
+        "sample",
+        "scoreboard",
+        "segments_received",
+        "segments_sent",
+        "send_blocked",
+        "send_reset",
+        "snd_buf",
+        "snd_buf_limit",
+        "snd_max",
+        "snd_mss",
+        "snd_nxt",
+        "snd_sml",
+        "snd_una",
+        "snd_up",
+        "snd_urgent",
+        "snd_wind_shift",
+        "snd_wl1",
+        "snd_wl2",
+        "snd_wnd",
+        "soft_error",
+        "state",
+        "sws_override",
+        "syn_pending",
+        "syn_retransmitted",
+        "syn_sent_at",
+        "timers",
+        "tos",
+        "trouble_reported",
+        "ts_offset",
+        "ts_ok",
+        "ts_recent",
+        "ts_recent_at",
+        "unanswered_since",
+        "undo_recover",
+        "user_timeout",
+        "user_timeout_due",
+        "ws_ok",
+    )
+
+    def __init__(
+        self,
+        config: TcpConfig,
+        counters: TcpCounters,
+        local_addr: bytes,
+        local_port: int,
+        remote_addr: bytes,
+        remote_port: int,
+        iss: int,
+        ts_offset: int,
+        link_mtu: int,
+        path_mtu: int,
+        cc: CongestionControl,
+        log: EventLog | None,
+    ) -> None:
+        self.config: TcpConfig = config
+        self.counters: TcpCounters = counters
+        self.log: EventLog | None = log
+        self.local_addr: bytes = local_addr
+        self.local_port: int = local_port
+        self.remote_addr: bytes = remote_addr
+        self.remote_port: int = remote_port
+        self.listener: Listener | None = None  # the listener this half-open connection belongs to
+
+        self.state: int = CLOSED
+        self.passive: bool = False  # MUST-11: SYN_RECEIVED was reached from LISTEN
+        self.error: int = 0  # errno of the end
+        self.soft_error: int = 0  # errno of the last delivery trouble
+        self.events: int = 0
+        self.opened_at: int = 0
+        self.released: bool = False  # the program is gone: nobody will read or write any more
+        self.close_requested: bool = False  # CLOSE was called: a FIN follows what is in the send buffer
+        self.linger_until: int = NEVER
+
+        # Send sequence space
+        self.iss: int = iss
+        self.snd_una: int = iss
+        self.snd_nxt: int = iss
+        self.snd_max: int = iss  # above SND.NXT only by a window probe of one octet
+        self.snd_wnd: int = 0  # bytes, scaled
+        self.snd_wl1: int = 0
+        self.snd_wl2: int = 0
+        self.max_snd_wnd: int = 0
+        self.snd_up: int = iss  # end of the urgent data (RFC 6093: the octet following it)
+        self.snd_urgent: bool = False
+        self.snd_sml: int = iss  # end of the last small segment (Minshall)
+        self.snd_wind_shift: int = 0
+        self.fin_seq: int = -1  # the FIN's sequence number once it was sent
+        self.snd_buf: SendBuffer = SendBuffer(iss + 1)
+        self.snd_buf_limit: int = config.snd_buf
+        self.send_blocked: bool = False  # a write was cut short: say when there is room
+        self.last_sent: int = -1  # when data was last sent
+
+        # Receive sequence space
+        self.irs: int = 0
+        self.rcv_nxt: int = 0
+        self.rcv_adv: int = 0  # right edge of the window that was offered
+        self.rcv_wind_shift: int = 0
+        self.ws_ok: bool = config.window_scaling  # offered, and once synchronized: agreed
+        self.rcv_buf: int = config.rcv_buf
+        self.rcv_up: int = 0
+        self.rcv_urgent: bool = False
+        self.rcv_queue: list[bytes] = []
+        self.rcv_queue_head: int = 0
+        self.rcv_queued: int = 0
+        self.rcv_fin_seq: int = -1  # sequence number of the peer's FIN, once seen
+        self.rcv_eof: bool = False  # the FIN was reached
+        self.reassembly: Reassembly = Reassembly()
+        self.last_received: int = 0
+
+        # Sizes of segments, without the TCP header; snd_mss also without the options every segment carries
+        ip_header = 20 if len(local_addr) == 4 else 40
+        self.path_mss: int = path_mtu - ip_header - HEADER_LEN
+        self.link_mss: int = link_mtu - ip_header - HEADER_LEN  # MUST-67: MMS_R - 20
+        self.peer_mss: int = 536 if len(local_addr) == 4 else 1220  # MUST-15
+        self.snd_mss: int = self.peer_mss
+        self.rcv_mss: int = 536  # estimate of the peer's segments
+        self.gso_max: int = 0  # most payload that may leave in one super-segment, 0 = one MSS
+        self.tos: int = config.tos
+
+        # Options in force
+        self.ts_ok: bool = config.timestamps
+        self.ts_offset: int = ts_offset
+        self.ts_recent: int = 0  # wire value
+        self.ts_recent_at: int = 0
+        self.sack_ok: bool = config.sack
+        self.last_ack_sent: int = 0
+
+        # Acknowledging
+        self.ack_now: int = 0  # acknowledgements that are due at once
+        self.ack_octets: int = 0  # octets received since the last acknowledgement
+        self.ack_segments: int = 0  # segments likewise
+        self.quick_acks: int = config.quick_acks
+        self.dsacks: list[tuple[int, int]] = []  # duplicates not yet reported
+        self.challenge_count: int = 0
+        self.challenge_window: int = 0  # when the second began in which challenge_count were sent
+
+        # Loss recovery and congestion control
+        self.rtt: RttEstimator = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
+        self.scoreboard: Scoreboard = Scoreboard()
+        self.cc: CongestionControl = cc
+        self.sample: AckSample = AckSample()
+        self.congestion: int = OPEN
+        self.dup_acks: int = 0
+        self.reno_sacked: int = 0  # without SACK: octets that duplicate ACKs say have left the network
+        self.recover: int = iss  # RecoveryPoint; `recover` of RFC 6582
+        self.high_rxt: int = iss
+        self.rescue_at: int = -1  # RescueRxt of RFC 6675; -1: not used in this recovery
+        self.force_retransmit: bool = False  # the next retransmission goes out whatever cwnd says
+        self.cwnd_limited: bool = False
+        self.round_end: int = iss
+        self.delivered: int = 0
+        self.eifel_ts: int = -1  # timestamp of the first retransmission (RFC 3522 RetransmitTS)
+        self.undo_recover: int = -1
+
+        # Retransmission
+        self.retries: int = 0
+        self.trouble_reported: bool = False  # R1 was passed
+        self.unanswered_since: int = -1  # since when the peer owes an answer
+        self.user_timeout: int = config.user_timeout
+        self.user_timeout_due: bool = config.user_timeout > 0  # our option is still to be sent
+        self.adopted_user_timeout: int = 0
+        self.syn_pending: bool = False
+        self.syn_sent_at: int = -1
+        self.syn_retransmitted: bool = False
+        self.probes: int = 0
+        self.probe_due: int = 0  # a PROBE_ constant of `output`
+        self.sws_override: bool = False
+        self.cork_expired: bool = False
+        self.keepalive_probes: int = 0
+        self.send_reset: bool = False
+        self.reset_seq: int = 0
+        self.reset_with_ack: bool = True
+
+        self.timers: list[int] = [NEVER] * TIMER_COUNT
+
+        # Statistics of this connection
+        self.segments_sent: int = 0
+        self.segments_received: int = 0
+        self.bytes_sent: int = 0
+        self.bytes_acked: int = 0
+        self.bytes_received: int = 0
+        self.bytes_retransmitted: int = 0
+        self.retransmitted_segments: int = 0
+
+    def name(self) -> str:
+        """How events name the connection."""
+        local = bytes_to_ip(self.local_addr)
+        remote = bytes_to_ip(self.remote_addr)
+        return f"{local}.{self.local_port} > {remote}.{self.remote_port}"
+
+    def ts_now(self, now: int) -> int:
+        """TSval: a millisecond clock plus the connection's secret offset (RFC 7323 section 5.4)."""
+        return (now // MILLISECOND + self.ts_offset) & 0xFFFFFFFF
+
+    def flight_size(self) -> int:
+        """FlightSize: octets sent and not cumulatively acknowledged (RFC 5681 section 2)."""
+        return self.snd_nxt - self.snd_una
+
+    def pipe(self) -> int:
+        """RFC 6675's estimate of the octets in the network, kept as sums (section 4, SetPipe ())."""
+        board = self.scoreboard
+        return self.snd_nxt - self.snd_una - board.sacked - self.reno_sacked - board.lost + board.retransmitted
+
+    def update_mss(self) -> None:
+        """Eff.snd.MSS (RFC 9293 section 3.7.1, MUST-16), less the options of every segment (RFC 6691)."""
+        mss = min(self.peer_mss, self.path_mss)
+        if self.config.max_segment:
+            mss = min(mss, self.config.max_segment)
+        if self.ts_ok:
+            mss -= TIMESTAMP_LEN
+        mss = max(mss, 8)
+        if mss != self.snd_mss:
+            self.snd_mss = mss
+            self.cc.set_smss(mss)
+
+    def rcv_shift(self) -> int:
+        """The window shift that lets us offer all of the receive buffer."""
+        shift = 0
+        while shift < MAX_WIND_SHIFT and (65535 << shift) < self.rcv_buf:
+            shift += 1
+        return shift
+
+    def nodelay(self) -> bool:
+        """Is Nagle's algorithm switched off (MUST-17)?"""
+        return self.config.nagle == NAGLE_OFF
+
+    def timeout_limit(self) -> int:
+        """R2: how long the peer may owe an answer, 0 = for ever."""
+        if self.user_timeout:
+            return self.user_timeout
+        if self.adopted_user_timeout:
+            return self.adopted_user_timeout
+        return self.config.r2

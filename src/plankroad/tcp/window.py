@@ -1,0 +1,55 @@
+"""The window we offer: RFC 9293 section 3.8.6, with RFC 7323's scale."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from plankroad.tcp.tcb import Tcb
+
+_MAX_FIELD: Final = 65535
+
+
+def offered_window(t: Tcb) -> int:
+    """RCV.WND: octets the peer may still send."""
+    return t.rcv_adv - t.rcv_nxt
+
+
+def advance_window(t: Tcb) -> None:
+    """Move the right edge as far as the free buffer allows, but neither by crumbs nor to the left."""
+    edge = t.rcv_nxt + t.rcv_buf - t.rcv_queued
+    # RFC 9293 section 3.8.6.2.2: "A TCP receiver SHOULD NOT ... the suggested SWS avoidance algorithm for the
+    # receiver is to keep RCV.NXT+RCV.WND fixed until the reduction satisfies: RCV.BUFF - RCV.USER - RCV.WND >=
+    # min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2 (MUST-39). The edge never moves left (SHLD-14).
+    if edge - t.rcv_adv >= min(t.rcv_buf >> 1, t.link_mss):
+        t.rcv_adv = edge
+
+
+def window_field(t: Tcb, scaled: bool) -> int:
+    """SEG.WND for a segment sent now; moves the right edge with it."""
+    advance_window(t)
+    window = t.rcv_adv - t.rcv_nxt
+    if not scaled:
+        if window > _MAX_FIELD:
+            window = _MAX_FIELD
+            t.rcv_adv = t.rcv_nxt + window
+        return window
+    field = window >> t.rcv_wind_shift
+    if field > _MAX_FIELD:
+        field = _MAX_FIELD
+    if field == 0:
+        t.counters.zero_windows_sent += 1
+    return field
+
+
+def update_is_due(t: Tcb) -> bool:
+    """After the program read: is the window to be told to the peer at once?
+
+    The peer hears of small steps with the next acknowledgement; a step is worth a segment of its own when it gives
+    back a quarter of the buffer, or when what the peer may still send is less than two segments.
+    """
+    edge = t.rcv_nxt + t.rcv_buf - t.rcv_queued
+    step = edge - t.rcv_adv
+    if step >= t.rcv_buf >> 2:
+        return True
+    mss = t.link_mss
+    return t.rcv_adv - t.rcv_nxt < 2 * mss and step >= min(t.rcv_buf >> 1, mss)
