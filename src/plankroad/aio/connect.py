@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from plankroad.aio.driver import Driver
 from plankroad.aio.errors import os_error
 from plankroad.aio.names import family_of, socket_name
 from plankroad.endpoint import EVENT_CLOSED, EVENT_CONNECTED, EVENT_ERROR
-from plankroad.tcp.config import TcpConfig
-from plankroad.tcp.connection import Connection
+
+if TYPE_CHECKING:
+    from plankroad.aio.driver import Driver
+    from plankroad.tcp.config import TcpConfig
+    from plankroad.tcp.connection import Connection
 
 
 class Attempt:

@@ -7,17 +7,19 @@ import contextvars
 import logging
 import os
 from collections import deque
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from plankroad.aio.driver import Driver
 from plankroad.aio.errors import os_error, to_bytes
 from plankroad.aio.flow import WriteLimits
 from plankroad.aio.names import socket_name
-from plankroad.aio.registry import Registry
 from plankroad.aio.udpsocket import DatagramSocket
 from plankroad.endpoint import EVENT_ERROR, EVENT_READABLE, EVENT_SOFT_ERROR, EVENT_WRITABLE
-from plankroad.udp.endpoint import UdpEndpoint
 from plankroad.wire.address import ip_to_bytes
+
+if TYPE_CHECKING:
+    from plankroad.aio.driver import Driver
+    from plankroad.aio.registry import Registry
+    from plankroad.udp.endpoint import UdpEndpoint
 
 logger = logging.getLogger("plankroad")
 

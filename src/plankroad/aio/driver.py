@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
 from plankroad.aio.scheduler import Scheduler
 from plankroad.endpoint import Endpoint
-from plankroad.ip.interface import Interface
-from plankroad.link.base import Link
-from plankroad.stack.stack import Stack
 from plankroad.units import NEVER
-from plankroad.wire.packet import Packet
+
+if TYPE_CHECKING:
+    from plankroad.ip.interface import Interface
+    from plankroad.link.base import Link
+    from plankroad.stack.stack import Stack
+    from plankroad.wire.packet import Packet
 
 logger = logging.getLogger("plankroad")
 

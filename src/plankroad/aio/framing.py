@@ -288,6 +288,9 @@ async def _read_delimited(reader: asyncio.StreamReader, framing: Delimiter) -> b
             partial = bytes(message) + exc.partial
             if not partial:
                 return None
+            least = len(partial) - len(framing.delimiter) + 1
+            if least > framing.limit:
+                raise FrameTooLarge(least, framing.limit, known=False) from None
             raise IncompleteFrame(partial) from None
         if message.endswith(framing.delimiter):
             break

@@ -6,16 +6,18 @@ import asyncio
 import contextvars
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from plankroad.aio.driver import Driver
-from plankroad.aio.registry import Registry
 from plankroad.aio.socketview import ListenerSocket
 from plankroad.aio.tls import TlsOptions, app_transport
 from plankroad.aio.transport import TcpTransport
 from plankroad.endpoint import EVENT_ACCEPT
-from plankroad.tcp.connection import Connection
-from plankroad.tcp.listen import Listener
+
+if TYPE_CHECKING:
+    from plankroad.aio.driver import Driver
+    from plankroad.aio.registry import Registry
+    from plankroad.tcp.connection import Connection
+    from plankroad.tcp.listen import Listener
 
 logger = logging.getLogger("plankroad")
 

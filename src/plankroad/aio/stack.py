@@ -8,20 +8,22 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plankroad.aio.connect import connect_any, interleave_families
 from plankroad.aio.datagram import DatagramTransport
-from plankroad.aio.driver import Driver
 from plankroad.aio.names import socket_name
 from plankroad.aio.registry import Registry
 from plankroad.aio.resolver import HostsResolver, Resolver, lookup, port_number
 from plankroad.aio.server import Server
 from plankroad.aio.tls import TlsOptions, app_transport
 from plankroad.aio.transport import TcpTransport
-from plankroad.stack.stack import Stack
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
-from plankroad.tcp.listen import Listener
+
+if TYPE_CHECKING:
+    from plankroad.aio.driver import Driver
+    from plankroad.stack.stack import Stack
+    from plankroad.tcp.listen import Listener
 
 logger = logging.getLogger("plankroad")
 
@@ -42,8 +44,8 @@ class AsyncStack:
     `driver` runs the stack; `resolver` turns names into addresses (`HostsResolver()`: numeric addresses and
     localhost). Everything belongs to one event loop, the running one when it is first needed.
 
-    Beside asyncio's arguments `config=` takes a `TcpConfig` for the connection, or for those a server accepts. Without
-    one it is the stack's default with Nagle's algorithm off, because asyncio switches it off on its sockets too.
+    Beside asyncio's arguments `config=` takes a `TcpConfig` for the connection, or for those a server accepts.
+    Without one it is the stack's default with Nagle's algorithm off: asyncio switches it off on its sockets too.
     `sock=` is refused: a kernel's socket is none of this stack's.
     """
 

@@ -17,17 +17,17 @@ from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from plankroad.aio.driver import Driver
 from plankroad.aio.errors import os_error, to_bytes
 from plankroad.aio.flow import WriteLimits
 from plankroad.aio.names import socket_name
-from plankroad.aio.registry import Registry
 from plankroad.aio.socketview import ConnectionSocket
 from plankroad.endpoint import EVENT_CLOSED, EVENT_ERROR, EVENT_WRITABLE
-from plankroad.tcp.connection import Connection
 
 if TYPE_CHECKING:
+    from plankroad.aio.driver import Driver
+    from plankroad.aio.registry import Registry
     from plankroad.aio.server import Server
+    from plankroad.tcp.connection import Connection
 
 logger = logging.getLogger("plankroad")
 
