@@ -18,7 +18,7 @@ _CUT_FROM: Final = 700
 _MASK_1536: Final[int] = (1 << 1536) - 1
 _MASK_3072: Final[int] = (1 << 3072) - 1
 _MASK_6144: Final[int] = (1 << 6144) - 1
-_LONG_FROM: Final = 2304
+_LONG_FROM: Final = 1536
 _LONG_CUTS: Final[list[tuple[int, int]]] = [
     (bits, (1 << bits) - 1) for bits in (393216, 196608, 98304, 49152, 24576, 12288)
 ]

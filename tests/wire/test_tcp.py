@@ -1,0 +1,245 @@
+"""The TCP header and its options (RFC 9293 section 3.1)."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plankroad.wire.checksum import checksum, finish, pseudo_sum
+from plankroad.wire.constants import PROTO_TCP
+from plankroad.wire.errors import BadPacket
+from plankroad.wire.segment import ACK, PSH, SYN, Segment
+from plankroad.wire.tcp import build_tcp, options_length, parse_tcp, tcp_checksum_ok
+
+A4, B4 = b"\x0a\0\0\1", b"\xc0\0\x02\x63"
+A6, B6 = b"\xfd" + bytes(14) + b"\1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\2"
+U32 = st.integers(0, 0xFFFFFFFF)
+U16 = st.integers(0, 0xFFFF)
+
+
+def with_options(options: bytes, flags: int = ACK, payload: bytes = b"") -> Segment:
+    """What is parsed of a segment with just these options, padded with EOL."""
+    options += bytes(-len(options) % 4)
+    head = bytes(12) + bytes([(20 + len(options)) << 2, flags]) + bytes(6)
+    segment = head + options + payload
+    return parse_tcp(segment, 0, len(segment))
+
+
+@st.composite
+def segments(draw: st.DrawFn) -> Segment:
+    seg = Segment(draw(U16), draw(U16), draw(U32), draw(U32), draw(st.integers(0, 255)), draw(U16))
+    seg.payload = draw(st.binary(max_size=60))
+    seg.urgent = draw(U16)
+    if draw(st.booleans()):
+        seg.has_ts, seg.ts_val, seg.ts_ecr = True, draw(U32), draw(U32)
+    kind = draw(st.integers(0, 3))
+    if kind == 1:
+        seg.flags |= SYN
+        seg.mss = draw(U16)
+        seg.wscale = draw(st.integers(-1, 255))
+        seg.sack_permitted = draw(st.booleans())
+        if draw(st.booleans()):
+            seg.fast_open = draw(st.sampled_from([b"", b"abcd", b"12345678", b"0123456789abcdef"]))
+    elif kind == 2:
+        seg.sack = draw(st.lists(st.tuples(U32, U32), max_size=3))
+    if kind != 1 and draw(st.booleans()):
+        seg.user_timeout = draw(U16)
+    return seg
+
+
+def fields(seg: Segment) -> tuple[object, ...]:
+    return tuple(getattr(seg, name) for name in sorted(Segment.__slots__))
+
+
+@given(segments(), st.booleans(), st.integers(0, 40), st.integers(0, 10))
+def test_what_is_built_is_parsed_equal(seg: Segment, six: bool, before: int, after: int) -> None:
+    src, dst = (A6, B6) if six else (A4, B4)
+    head = build_tcp(seg, src, dst)
+    assert len(head) == 20 + options_length(seg)
+    assert len(head) % 4 == 0
+    end = before + len(head) + len(seg.payload)
+    buf = b"\xee" * before + head + seg.payload + b"\xee" * after
+    assert tcp_checksum_ok(buf, before, end, src, dst)
+    back = parse_tcp(buf, before, end)
+    assert fields(back) == fields(seg)
+
+
+@given(segments(), st.booleans())
+def test_a_partial_checksum_finishes_to_the_same_bytes(seg: Segment, six: bool) -> None:
+    src, dst = (A6, B6) if six else (A4, B4)
+    partial = build_tcp(seg, src, dst, True)
+    length = len(partial) + len(seg.payload)
+    assert int.from_bytes(partial[16:18], "big") == pseudo_sum(src, dst, PROTO_TCP, length)
+    assert finish(partial, seg.payload, 0, 16) == build_tcp(seg, src, dst)
+
+
+@given(segments(), st.data())
+def test_any_flipped_bit_fails_the_checksum(seg: Segment, data: st.DataObject) -> None:
+    """MUST-3: the receiver must check it."""
+    whole = bytearray(build_tcp(seg, A4, B4) + seg.payload)
+    bit = data.draw(st.integers(0, len(whole) * 8 - 1))
+    whole[bit >> 3] ^= 1 << (bit & 7)
+    assert not tcp_checksum_ok(bytes(whole), 0, len(whole), A4, B4)
+
+
+@given(segments())
+def test_other_addresses_fail_the_checksum(seg: Segment) -> None:
+    """The pseudo-header protects against misrouted segments (RFC 9293 section 3.1)."""
+    whole = build_tcp(seg, A4, B4) + seg.payload
+    assert not tcp_checksum_ok(whole, 0, len(whole), A4, b"\xc0\0\x02\x64")
+
+
+def test_checksum_of_a_full_size_segment() -> None:
+    seg = Segment(1, 2, 3, 4, ACK | PSH, 5, bytes(range(256)) * 5 + b"odd")
+    head = build_tcp(seg, A4, B4)
+    blank = head[:16] + b"\0\0" + head[18:]
+    pseudo = pseudo_sum(A4, B4, PROTO_TCP, len(head) + len(seg.payload))
+    assert int.from_bytes(head[16:18], "big") == checksum(blank + seg.payload, pseudo)
+    assert tcp_checksum_ok(head + seg.payload, 0, 20 + 1283, A4, B4)
+
+
+def test_numbers_are_masked_on_exit() -> None:
+    seg = Segment(1, 2, (7 << 32) + 5, (9 << 32) + 6, ACK, 0)
+    seg.sack = [((1 << 32) + 1, (1 << 32) + 2)]
+    back = parse_tcp(build_tcp(seg, A4, B4), 0, 32)
+    assert (back.seq, back.ack, back.sack) == (5, 6, [(1, 2)])
+
+
+@pytest.mark.parametrize(("has_ts", "most"), [(False, 4), (True, 3)])
+def test_as_many_sack_blocks_as_fit(has_ts: bool, most: int) -> None:
+    """RFC 2018 section 3: 4 blocks fit, 3 with timestamps; the first are the ones that matter."""
+    seg = Segment(1, 2, 3, 4, ACK, 5)
+    seg.has_ts = has_ts
+    seg.sack = [(n, n + 1) for n in range(0, 60, 10)]
+    head = build_tcp(seg, A4, B4)
+    assert len(head) - 20 == options_length(seg) <= 40
+    assert parse_tcp(head, 0, len(head)).sack == seg.sack[:most]
+
+
+def test_syn_options_are_aligned_and_in_the_usual_order() -> None:
+    seg = Segment(1, 2, 3, 0, SYN, 65535)
+    seg.mss, seg.sack_permitted, seg.wscale = 1460, True, 7
+    seg.has_ts, seg.ts_val, seg.ts_ecr = True, 0x01020304, 0
+    head = build_tcp(seg, A4, B4)
+    assert head[20:].hex(" ") == "02 04 05 b4 04 02 08 0a 01 02 03 04 00 00 00 00 01 03 03 07"
+    seg.has_ts = False
+    assert build_tcp(seg, A4, B4)[20:].hex(" ") == "02 04 05 b4 01 01 04 02 01 03 03 07"
+
+
+def test_data_segments_have_timestamps_then_sack() -> None:
+    """RFC 7323 appendix A: NOP NOP Timestamps."""
+    seg = Segment(1, 2, 3, 4, ACK, 5)
+    seg.has_ts, seg.ts_val, seg.ts_ecr = True, 1, 2
+    assert build_tcp(seg, A4, B4)[20:].hex(" ") == "01 01 08 0a 00 00 00 01 00 00 00 02"
+    seg.sack = [(10, 20)]
+    assert build_tcp(seg, A4, B4)[32:].hex(" ") == "01 01 05 0a 00 00 00 0a 00 00 00 14"
+
+
+def test_options_that_do_not_fit_are_refused() -> None:
+    seg = Segment(1, 2, 3, 0, SYN, 5)
+    seg.mss, seg.wscale, seg.has_ts, seg.fast_open = 1460, 7, True, bytes(16)
+    assert len(build_tcp(seg, A4, B4)) == 60
+    seg.user_timeout = 3
+    with pytest.raises(ValueError, match="40 bytes"):
+        build_tcp(seg, A4, B4)
+
+
+def test_every_option_is_read() -> None:
+    seg = with_options(b"\x02\x04\x05\xb4\x03\x03\x0e\x04\x02\x08\x0a\0\0\0\1\0\0\0\2\x1c\x04\x80\x05\x22\x06abcd", SYN)
+    assert (seg.mss, seg.wscale, seg.sack_permitted, seg.has_ts, seg.ts_val, seg.ts_ecr) == (1460, 14, True, True, 1, 2)
+    assert (seg.user_timeout, seg.fast_open, seg.bad_options) == (0x8005, b"abcd", False)
+    assert with_options(b"\x13\x12" + bytes(16)).md5
+    assert with_options(b"\x1d\x10" + bytes(14)).ao
+    assert with_options(b"\x05\x12" + bytes(range(16))).sack == [(0x00010203, 0x04050607), (0x08090A0B, 0x0C0D0E0F)]
+
+
+def test_options_can_begin_on_any_byte() -> None:
+    """MUST-64: "alignment" is not to be relied on."""
+    for n in range(8):
+        seg = with_options(b"\x01" * n + b"\x08\x0a\0\0\0\1\0\0\0\2" + b"\x05\x0a\0\0\0\3\0\0\0\4")
+        assert (seg.has_ts, seg.ts_val, seg.ts_ecr, seg.sack) == (True, 1, 2, [(3, 4)])
+
+
+def test_unknown_options_are_skipped() -> None:
+    """MUST-6: an option that is not implemented is ignored, on any segment (MUST-5)."""
+    seg = with_options(b"\xfd\x04\xde\xad\x1e\x0c" + bytes(10) + b"\x02\x04\x05\xb4")
+    assert (seg.mss, seg.bad_options) == (1460, False)
+
+
+def test_nothing_counts_behind_end_of_options() -> None:
+    """MUST-69 has padding there; RFC 9293 section 3.2: End of Option List ends it."""
+    seg = with_options(b"\x02\x04\x05\xb4\x00\x03\x03\x07")
+    assert (seg.mss, seg.wscale, seg.bad_options) == (1460, -1, False)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"\x02\x00", b"\x02\x01", b"\xfd\x00", b"\x08\x29", b"\xfd\xff", b"\x08\x0a\0\0\0\0\0", b"\x01\x01\x01\x08"],
+)
+def test_an_illegal_length_ends_the_options(bad: bytes) -> None:
+    """MUST-7: what came before is kept, and the loop ends."""
+    options = b"\x02\x04\x05\xb4" + bad
+    options = b"\x01" * (-len(options) % 4) + options
+    seg = with_options(options)
+    assert seg.bad_options
+    assert (seg.mss, seg.has_ts) == (1460, False)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        b"\x02\x03\x05",
+        b"\x02\x05\x05\xb4\x00",
+        b"\x03\x02",
+        b"\x03\x04\x01\x01",
+        b"\x04\x03\x00",
+        b"\x05\x02",
+        b"\x05\x09" + bytes(7),
+        b"\x05\x0b" + bytes(9),
+        b"\x08\x09" + bytes(7),
+        b"\x08\x0b" + bytes(9),
+        b"\x13\x10" + bytes(14),
+        b"\x1c\x03\x00",
+        b"\x1d\x03\x00",
+        b"\x22\x03a",
+        b"\x22\x05abc",
+        b"\x22\x07abcde",
+        b"\x22\x14" + bytes(18),
+    ],
+)
+def test_a_known_option_with_another_length_is_skipped(option: bytes) -> None:
+    seg = with_options(option + b"\xfd\x02", SYN)
+    plain = with_options(b"", SYN)
+    assert fields(seg) == fields(plain)
+
+
+def test_a_fast_open_cookie_counts_in_a_syn_only() -> None:
+    """RFC 7413 section 4.1.1: without SYN it must be ignored."""
+    assert with_options(b"\x22\x06abcd", ACK).fast_open is None
+    assert with_options(b"\x22\x02", SYN).fast_open == b""
+
+
+def test_reserved_bits_are_ignored() -> None:
+    """RFC 9293 section 3.1: "must be ignored in received segments if the corresponding future features are not"."""
+    seg = bytearray(build_tcp(Segment(1, 2, 3, 4, ACK, 5), A4, B4))
+    seg[12] |= 0x0F
+    assert parse_tcp(bytes(seg), 0, 20).flags == ACK
+
+
+@pytest.mark.parametrize(
+    ("buf", "start", "end"),
+    [
+        (bytes(19), 0, 19),
+        (bytes(12) + b"\x40" + bytes(20), 0, 33),
+        (bytes(12) + b"\x60" + bytes(10), 0, 23),
+        (bytes(12) + b"\x50" + bytes(7), 0, 21),
+        (bytes(12) + b"\x50" + bytes(7), 1, 20),
+        (bytes(12) + b"\x50" + bytes(7), -20, 0),
+        (bytes(12) + b"\xf0" + bytes(46), 0, 59),
+        (b"", 0, 0),
+    ],
+)
+def test_truncated_headers_are_refused(buf: bytes, start: int, end: int) -> None:
+    with pytest.raises(BadPacket, match=r"truncated|data offset|longer"):
+        parse_tcp(buf, start, end)
