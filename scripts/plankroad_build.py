@@ -147,7 +147,7 @@ def announce(reason: str) -> None:
         if os.tcgetpgrp(terminal) == os.getpgrp():
             previous = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
             try:
-                os.write(terminal, f"\r{line}\n".encode())
+                os.write(terminal, f"\r\n{line}\n".encode())
             finally:
                 signal.signal(signal.SIGTTOU, previous)
     except (OSError, ValueError):

@@ -1,0 +1,94 @@
+# plankroad: everything that one does with the source. `make` alone explains.
+#
+#   PYTHON=python3.12   the interpreter that .venv is made with (default: the first of at least 3.11 that is found)
+#   VENV=.venv-3.12     another virtual environment, to keep several
+#   JOBS=2              pytest workers (default: one a core)
+#   ARGS="..."          arguments for `make demo`, `make bench` and `make check`
+
+PYTHON ?=
+VENV ?= .venv
+JOBS ?= auto
+ARGS ?=
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
+SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -type f -name '*.py' -o -name '*.toml' -o -name py.typed)
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
+
+.PHONY: help demo test setup lint types imports test-pure test-compiled check bench clean venv
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo     carry a file through a bad simulated network (sets up $(VENV) first)"
+	@echo "make test     ruff, mypy, import direction, then pytest twice: pure Python, compiled"
+	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
+	@echo "make bench    measure both builds"
+	@echo "make clean    remove what was built, $(VENV) too"
+	@echo "Set PYTHON=python3.12 for another interpreter, VENV= for another place, JOBS= for pytest's workers."
+
+# --- the virtual environment; stamp files in it say what is installed ---
+
+# Also replaces an environment of another Python, or one whose Python is gone.
+venv:
+	@scripts/make-venv "$(VENV)" "$(PYTHON)"
+
+$(VENV)/.installed: $(SOURCES) | venv
+	@echo "Installing plankroad into $(VENV); compiling takes some minutes, once, where there is a C compiler."
+	@$(PIP) install . || $(call FAILED_INSTALL,plankroad)
+	@$(BIN)/plankroad --version
+	@touch $@
+	@! $(BIN)/python -c 'import plankroad; raise SystemExit(not plankroad.is_compiled())' || touch $(VENV)/.compiled
+
+$(VENV)/.compiled: $(SOURCES) | venv
+	@echo "Installing plankroad into $(VENV), compiled; this takes some minutes."
+	@PLANKROAD_BUILD=compiled $(PIP) install . || $(call FAILED_INSTALL,plankroad)
+	@$(BIN)/plankroad --version
+	@touch $(VENV)/.installed $@
+
+$(VENV)/.tools: pyproject.toml scripts/test_requirements.py | venv
+	@echo "Installing what the tests need into $(VENV)."
+	@$(BIN)/python scripts/test_requirements.py > $(VENV)/test-requirements.txt
+	@$(PIP) install -r $(VENV)/test-requirements.txt || $(call FAILED_INSTALL,the tools of the tests)
+	@touch $@
+
+setup: venv $(VENV)/.tools $(VENV)/.compiled
+
+# --- what one runs ---
+
+demo: venv $(VENV)/.installed
+	@$(BIN)/plankroad demo $(ARGS)
+
+# pytest's closing line is the last one.
+test: setup lint types imports test-pure test-compiled
+
+lint:
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types:
+	$(BIN)/mypy
+
+imports:
+	PYTHONPATH=src $(BIN)/python -m pytest tests/house/test_imports.py
+
+# The source itself, with coverage.
+test-pure:
+	PYTHONPATH=src PLANKROAD_EXPECT=pure $(PYTEST) --cov --cov-report=term
+
+# What is installed in the virtual environment, without the tests that compiling cannot change.
+test-compiled:
+	PLANKROAD_EXPECT=compiled $(PYTEST) -m "not either"
+
+check: venv $(VENV)/.tools
+	PYTHONPATH=src $(BIN)/python -m pytest -m "not root and not slow" $(ARGS)
+
+bench: setup
+	PYTHONPATH=src $(BIN)/python scripts/bench.py $(ARGS)
+	$(BIN)/python scripts/bench.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src -name '*.so' -delete

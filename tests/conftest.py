@@ -1,0 +1,107 @@
+"""What every test relies on: which build is under test, where root-only tests can run, how hypothesis behaves.
+
+Markers (pyproject.toml registers them):
+
+- `root`: needs root, /dev/net/tun and `ip`; such tests never run side by side.
+- `needs("tshark", ...)`: needs these programs.
+- `slow`: takes more than a few seconds.
+- `either`: cannot depend on whether plankroad is compiled; `make test` runs it once.
+
+Where a machine lacks what a test needs, the test is left out and one line says so; where CI is set, the run fails
+before its first test.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import pytest
+from hypothesis import settings
+
+import plankroad
+from plankroad import units
+from plankroad._build import build
+
+#: Every random test prints how to run it again; no verdict depends on the speed of the machine.
+settings.register_profile("plankroad", deadline=None, print_blob=True)
+settings.load_profile("plankroad")
+
+EXPECT = "PLANKROAD_EXPECT"
+
+
+def in_ci() -> bool:
+    return os.environ.get("CI", "").lower() in ("1", "true", "yes")
+
+
+def root_obstacles() -> list[str]:
+    """Why tests marked `root` cannot run here; empty where they can."""
+    found: list[str] = []
+    if not sys.platform.startswith("linux"):
+        return [f"{sys.platform} is not Linux"]
+    if os.geteuid() != 0:
+        found.append("not root")
+    if not os.path.exists("/dev/net/tun"):
+        found.append("/dev/net/tun is missing (modprobe tun)")
+    elif os.geteuid() == 0:
+        try:
+            os.close(os.open("/dev/net/tun", os.O_RDWR))
+        except OSError as error:
+            found.append(f"/dev/net/tun cannot be opened ({error.strerror})")
+    if shutil.which("ip") is None:
+        found.append("ip is missing (apt-get install iproute2)")
+    return found
+
+
+def missing_programs(item: pytest.Item) -> list[str]:
+    """Programs that the item's `needs` markers name and that are not on the PATH."""
+    names = [str(name) for marker in item.iter_markers("needs") for name in marker.args]
+    return [name for name in names if shutil.which(name) is None]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    expected = os.environ.get(EXPECT, "")
+    if expected not in ("", "pure", "compiled"):
+        raise pytest.UsageError(f"{EXPECT}={expected!r} is neither pure nor compiled")
+    if expected and plankroad.is_compiled() != (expected == "compiled"):
+        raise pytest.UsageError(f"{EXPECT}={expected}, but plankroad was imported from {units.__file__}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    obstacles = root_obstacles()
+    lacking: dict[str, list[str]] = {}
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    for item in items:
+        marked_root = item.get_closest_marker("root") is not None
+        if marked_root and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("root"))
+        missing = missing_programs(item)
+        for name in missing:
+            lacking.setdefault(name, []).append(item.nodeid)
+        (left_out if missing or (marked_root and obstacles) else kept).append(item)
+    if left_out and in_ci():
+        reasons = [*obstacles, *(f"{name} is missing" for name in sorted(lacking))]
+        raise pytest.UsageError(
+            f"CI is set, but {len(left_out)} tests cannot run here: {', '.join(reasons)}. "
+            "On Debian scripts/install-debian-packages installs what they need."
+        )
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"Under test: plankroad {plankroad.__version__}, {build()}.")
+    obstacles = root_obstacles()
+    if obstacles and not in_ci():
+        terminalreporter.write_line(
+            f"Root-only tests were left out ({'; '.join(obstacles)}): `sudo make test` runs them too."
+        )
+    programs = [name for name in ("curl", "tshark") if shutil.which(name) is None]
+    if programs and not in_ci():
+        terminalreporter.write_line(
+            f"Tests that need {' and '.join(programs)} were left out: scripts/install-debian-packages installs them."
+        )
