@@ -7,12 +7,12 @@ Markers (pyproject.toml registers them):
 - `slow`: takes more than a few seconds.
 - `either`: cannot depend on whether plankroad is compiled; `make test` runs it once.
 
-Where a machine lacks what a test needs, the test is left out and one line says so; where CI is set, the run fails
-before its first test.
+Where a machine lacks what a test needs, the test is left out and one line says so; where CI is set, it fails.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import sys
@@ -35,6 +35,7 @@ def in_ci() -> bool:
     return os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
+@functools.cache
 def root_obstacles() -> list[str]:
     """Why tests marked `root` cannot run here; empty where they can."""
     found: list[str] = []
@@ -68,29 +69,33 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"{EXPECT}={expected}, but plankroad was imported from {units.__file__}")
 
 
+def lacking(item: pytest.Item) -> list[str]:
+    """Why the item cannot run on this machine; empty if it can."""
+    found = [f"{name} is missing" for name in missing_programs(item)]
+    return [*root_obstacles(), *found] if item.get_closest_marker("root") is not None else found
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    obstacles = root_obstacles()
-    lacking: dict[str, list[str]] = {}
-    kept: list[pytest.Item] = []
-    left_out: list[pytest.Item] = []
     for item in items:
-        marked_root = item.get_closest_marker("root") is not None
-        if marked_root and item.get_closest_marker("xdist_group") is None:
+        if item.get_closest_marker("root") is not None and item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group("root"))
-        missing = missing_programs(item)
-        for name in missing:
-            lacking.setdefault(name, []).append(item.nodeid)
-        (left_out if missing or (marked_root and obstacles) else kept).append(item)
-    if left_out and in_ci():
-        reasons = [*obstacles, *(f"{name} is missing" for name in sorted(lacking))]
-        raise pytest.UsageError(
-            f"CI is set, but {len(left_out)} tests cannot run here: {', '.join(reasons)}. "
-            "On Debian scripts/install-debian-packages installs what they need."
-        )
+    if in_ci():
+        return  # they run, and fail
+    left_out = [item for item in items if lacking(item)]
     if left_out:
-        items[:] = kept
+        items[:] = [item for item in items if not lacking(item)]
         config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    reasons = lacking(item) if in_ci() else []
+    if reasons:
+        pytest.fail(
+            f"CI is set and this test cannot run here: {', '.join(reasons)}. "
+            "On Debian scripts/install-debian-packages installs what the tests need.",
+            pytrace=False,
+        )
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
