@@ -70,7 +70,7 @@ def fragment_ipv4(packet: bytes, mtu: int) -> list[bytes]:
 
 
 def ipv4_head(head: bytes, payload_length: int, fragment_offset: int, more_fragments: bool) -> bytes:
-    """An IPv4 header like `head`, for a part of its packet: lengths, offset and checksum set, the reserved bit off."""
+    """An IPv4 header like `head`, for a part of its packet: lengths, offset, checksum set, the reserved bit off."""
     total = len(head) + payload_length
     fragment = fragment_offset >> 3 | (0x2000 if more_fragments else 0)
     out = bytes(
@@ -108,8 +108,8 @@ def fragment_ipv6(packet: bytes, mtu: int, ident: int) -> list[bytes]:
     if header.fragment_start >= 0:
         raise CannotFragment("it has a fragment header already")
     # RFC 8200 section 4.5, Per-Fragment headers: "the IPv6 header plus any extension headers that must be processed
-    # by nodes en route to the destination, that is, all headers up to and including the Routing header if present, else
-    # the Hop-by-Hop Options header if present, else no extension headers."
+    # by nodes en route to the destination, that is, all headers up to and including the Routing header if present,
+    # else the Hop-by-Hop Options header if present, else no extension headers."
     start = 40
     named_at = 6
     for kind, header_start, header_end in header.extensions:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from plankroad.units import NEVER
-from plankroad.wire.address import in_prefix, is_broadcast, is_directed_broadcast, is_multicast
+from plankroad.wire.address import (
+    IPV6_ALL_NODES,
+    IPV6_ALL_ROUTERS,
+    in_prefix,
+    is_broadcast,
+    is_directed_broadcast,
+    is_multicast,
+    solicited_node,
+)
 
 if TYPE_CHECKING:
     from plankroad.ip.neighbour import NeighbourCache
@@ -15,6 +23,9 @@ ADDRESS_TENTATIVE: Final = 0  #: uniqueness is being verified: not to be used
 ADDRESS_PREFERRED: Final = 1  #: may be used without restriction
 ADDRESS_DEPRECATED: Final = 2  #: still valid; discouraged for new communication
 ADDRESS_DUPLICATE: Final = 3  #: found to be another host's: not to be used
+
+#: RFC 1112 section 4: the group of all hosts on a link.
+IPV4_ALL_HOSTS: Final = b"\xe0\x00\x00\x01"
 
 #: The largest and smallest MTU an interface may have (RFC 791 sections 3.1 and 3.2).
 MAX_MTU: Final = 65535
@@ -54,9 +65,10 @@ class Interface:
     `ethernet`: packets go out as Ethernet frames, to next hops found by `neighbours`; `mac` is then of 6 bytes.
     `tx_csum`, `gso_max_size`: what the link takes (see `wire.packet`).
     `up`: whoever changes it tells the routes (`RouteTable.invalidate`).
-    `forwarding`: packets that come in here for others are passed on: the host is a router.
+    `forwarding`: packets that come in here for others are passed on: the host is a router (`set_forwarding`).
     `hop_limit`: that of IPv6 packets sent, where a router has told one (RFC 4861 section 4.2); 0 = not told.
-    `groups` are the multicast groups listened to, with the number of times each was joined.
+    `groups` are the multicast groups listened to, with the number of times each was joined. The groups of all hosts,
+    of the solicited nodes of own addresses and, for a router, of all routers are among them by themselves.
     """
 
     __slots__ = (
@@ -102,7 +114,8 @@ class Interface:
         self.hop_limit: int = 0
         self.addresses: list[InterfaceAddress] = []
         self.by_ip: dict[bytes, InterfaceAddress] = {}
-        self.groups: dict[bytes, int] = {}
+        # RFC 1122 section 3.3.7: "the host SHOULD join the all-hosts group at startup"; RFC 4861 section 7.2.1.
+        self.groups: dict[bytes, int] = {IPV4_ALL_HOSTS: 1, IPV6_ALL_NODES: 1}
         self.neighbours: NeighbourCache | None = None
 
     def add_address(self, ip: bytes, prefix_len: int, state: int = ADDRESS_PREFERRED) -> InterfaceAddress:
@@ -114,6 +127,8 @@ class Interface:
         address = InterfaceAddress(ip, prefix_len, state)
         self.addresses.append(address)
         self.by_ip[ip] = address
+        if len(ip) == 16:
+            self.join(solicited_node(ip))
         return address
 
     def remove_address(self, ip: bytes) -> bool:
@@ -122,7 +137,17 @@ class Interface:
         if address is None:
             return False
         self.addresses.remove(address)
+        if len(ip) == 16:
+            self.leave(solicited_node(ip))
         return True
+
+    def set_forwarding(self, forwarding: bool) -> None:
+        """Make the host a router on this interface, or no longer one."""
+        if forwarding and not self.forwarding:
+            self.join(IPV6_ALL_ROUTERS)
+        elif self.forwarding and not forwarding:
+            self.leave(IPV6_ALL_ROUTERS)
+        self.forwarding = forwarding
 
     def owns(self, ip: bytes) -> bool:
         """Whether packets to `ip` are for this interface: a unicast address of its own that may be used."""

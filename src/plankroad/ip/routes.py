@@ -132,6 +132,7 @@ class RouteTable:
     """
 
     __slots__ = (
+        "by_gateway",
         "cache",
         "cache_size",
         "generation",
@@ -140,6 +141,7 @@ class RouteTable:
         "policy",
         "prefixes4",
         "prefixes6",
+        "redirects",
         "seed",
     )
 
@@ -157,6 +159,10 @@ class RouteTable:
         self.lengths6: list[int] = []
         self.prefixes4: dict[int, dict[int, list[Route]]] = {}
         self.prefixes6: dict[int, dict[int, list[Route]]] = {}
+        #: The routes through each gateway.
+        self.by_gateway: dict[bytes, list[Route]] = {}
+        #: Those of redirects, oldest first (see `ip.redirect`).
+        self.redirects: list[Route] = []
 
     # Changing the table.
 
@@ -179,6 +185,14 @@ class RouteTable:
             if other.gateway == route.gateway and other.interface is route.interface and other.metric == route.metric:
                 raise ValueError("the route is there already")
         routes.append(route)
+        if route.origin == ROUTE_REDIRECT:
+            self.redirects.append(route)
+        if route.gateway:
+            through = self.by_gateway.get(route.gateway)
+            if through is None:
+                self.by_gateway[route.gateway] = [route]
+            else:
+                through.append(route)
         self.invalidate()
 
     def remove(self, route: Route) -> bool:
@@ -203,6 +217,14 @@ class RouteTable:
                 del prefixes[route.prefix_len]
                 lengths = self.lengths4 if len(route.prefix) == 4 else self.lengths6
                 lengths.remove(route.prefix_len)
+        if route.origin == ROUTE_REDIRECT:
+            self.redirects = [other for other in self.redirects if other is not route]
+        if route.gateway:
+            through = [other for other in self.by_gateway[route.gateway] if other is not route]
+            if through:
+                self.by_gateway[route.gateway] = through
+            else:
+                del self.by_gateway[route.gateway]
         self.invalidate()
         return True
 
@@ -247,25 +269,19 @@ class RouteTable:
         another one. RFC 4861 section 6.3.6: routers that are reachable are preferred.
         """
         changed = False
-        prefixes = self.prefixes4 if len(gateway) == 4 else self.prefixes6
-        for table in prefixes.values():
-            for routes in table.values():
-                for route in routes:
-                    if route.gateway == gateway and route.interface is interface and route.reachable != reachable:
-                        route.reachable = reachable
-                        changed = True
+        for route in self.by_gateway.get(gateway, []):
+            if route.interface is interface and route.reachable != reachable:
+                route.reachable = reachable
+                changed = True
         if changed:
             self.invalidate()
         return changed
 
     def is_gateway(self, ip: bytes, interface: Interface) -> bool:
         """Whether any route of `interface` goes through `ip`."""
-        prefixes = self.prefixes4 if len(ip) == 4 else self.prefixes6
-        for table in prefixes.values():
-            for routes in table.values():
-                for route in routes:
-                    if route.gateway == ip and route.interface is interface:
-                        return True
+        for route in self.by_gateway.get(ip, []):  # noqa: SIM110 - a loop compiles without a generator
+            if route.interface is interface:
+                return True
         return False
 
     # Looking up.
