@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,7 +34,7 @@ from plankroad.link.tun import TunLink
 from plankroad.wire.packet import Packet
 
 #: Seconds that a wait lasts at most where the caller does not say.
-LIMIT = 20.0
+LIMIT = 10.0
 
 _CLONE_NEWNET = 0x40000000
 _NAME = re.compile(r"plankroad-(\d+)-\d+$")
@@ -256,11 +257,23 @@ def wait_readable(what: int | Link | socket.socket, limit: float = LIMIT) -> Non
         raise TimeoutError(f"{what!r}: nothing to read within {limit} s")
 
 
-def receive_until(link: Link, wanted: Callable[[Packet], bool], limit: float = LIMIT) -> Packet:
-    """The first packet received on the link that is `wanted`; others (IPv6's own chatter, say) are passed over."""
-    deadline = time.monotonic() + limit
-    while True:
-        for packet in link.receive():
-            if wanted(packet):
-                return packet
-        wait_readable(link, deadline - time.monotonic() if deadline > time.monotonic() else 0.0)
+class Inbox:
+    """What a link receives, packet by packet, for a test that has no stack on it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self._waiting: deque[Packet] = deque()
+
+    def next(self, wanted: Callable[[Packet], bool], limit: float = LIMIT) -> Packet:
+        """The next packet that is `wanted`; others before it (IPv6's own chatter, say) are passed over."""
+        deadline = time.monotonic() + limit
+        while True:
+            while self._waiting:
+                packet = self._waiting.popleft()
+                if wanted(packet):
+                    return packet
+            self._waiting.extend(self.link.receive())
+            if not self._waiting:
+                wait_readable(self.link, max(0.0, deadline - time.monotonic()))
+            elif time.monotonic() > deadline:
+                raise TimeoutError(f"{self.link.name}: other packets only within {limit} s")

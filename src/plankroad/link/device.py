@@ -24,8 +24,8 @@ logger = logging.getLogger("plankroad.link")
 #: The largest IP packet, and with it the largest super-segment of a kernel that was not told of larger ones.
 MAX_IP_PACKET: Final = 65535
 
-#: `send`'s answer to these is to drop: the kernel has no memory, or the device is down (EIO) or gone.
-_LOST: Final = (errno.ENOBUFS, errno.ENOMEM, errno.EIO, errno.EBADFD, errno.ENODEV, errno.ENETDOWN)
+#: These lose a packet: the kernel has no memory, the device is down (EIO) or gone, the link is closed (EBADF).
+_LOST: Final = (errno.ENOBUFS, errno.ENOMEM, errno.EIO, errno.EBADFD, errno.ENODEV, errno.ENETDOWN, errno.EBADF)
 _GONE: Final = (errno.EBADFD, errno.ENODEV, errno.EBADF, errno.ENXIO)
 
 
@@ -280,7 +280,10 @@ class DeviceLink(Link):
                         counters.rx_super_segments += 1
                         if packet.gso_type == GSO_UDP_L4:
                             # Datagrams keep their bounds, so a stack has no use for them in one piece.
-                            batch.extend(segment(packet, self.ethernet, True))
+                            for part in segment(packet, self.ethernet, True):
+                                # A received packet is in one piece.
+                                part.head, part.payload = part.to_bytes(), b""
+                                batch.append(part)
                             continue
                 except BadPacket:
                     counters.rx_errors += 1

@@ -11,6 +11,7 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 from typing import Final
 
 _NETLINK_ROUTE: Final = 0
@@ -47,23 +48,32 @@ _RTPROT_STATIC: Final = 4
 _RT_SCOPE_UNIVERSE: Final = 0
 _RT_SCOPE_LINK: Final = 253
 _RTN_UNICAST: Final = 1
+_RTN_LOCAL: Final = 2
+_RTMGRP_IPV6_ROUTE: Final = 0x400
 
-_IFF_UP: Final = 1
+_IFF_UP: Final = 0x1
+_IFF_LOWER_UP: Final = 0x10000
+
+#: Seconds to wait for what the kernel does at once, if later than it answers.
+_LIMIT: Final = 5.0
 
 _HEADER: Final = struct.Struct("=IHHII")
 _ATTRIBUTE: Final = struct.Struct("=HH")
 
 
 class LinkInfo:
-    """What the kernel says of a network device: its index, MTU in bytes, whether it is up, and its MAC (or b"")."""
+    """What the kernel says of a network device: its index, MTU in bytes, whether it is up, whether it has a carrier as
+    well (`running`), and its MAC (or b"").
+    """
 
-    __slots__ = ("index", "mac", "mtu", "up")
+    __slots__ = ("index", "mac", "mtu", "running", "up")
 
-    def __init__(self, index: int, mtu: int, up: bool, mac: bytes) -> None:
+    def __init__(self, index: int, mtu: int, flags: int, mac: bytes) -> None:
         self.index = index
-        self.mtu = mtu
-        self.up = up
         self.mac = mac
+        self.mtu = mtu
+        self.up = bool(flags & _IFF_UP)
+        self.running = bool(flags & _IFF_UP and flags & _IFF_LOWER_UP)
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -82,6 +92,22 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
+def _wait_for_local_route(news: socket.socket, address: bytes) -> None:
+    deadline = time.monotonic() + _LIMIT
+    while (left := deadline - time.monotonic()) > 0:
+        news.settimeout(left)
+        try:
+            message = news.recv(65536)
+        except TimeoutError:
+            break
+        if _HEADER.unpack_from(message)[1] != _RTM_NEWROUTE:
+            continue
+        body = message[_HEADER.size :]
+        if body[1] == 128 and body[7] == _RTN_LOCAL and _attributes(body[12:]).get(_RTA_DST) == address:
+            return
+    raise TimeoutError(errno.ETIMEDOUT, f"the kernel does not put the address {ipaddress.ip_address(address)} to use")
+
+
 class RouteSocket:
     """A socket to the kernel's routing and device tables, of the network namespace of the thread that opens it.
 
@@ -94,7 +120,7 @@ class RouteSocket:
         self._sequence = 0
         try:
             self._socket.bind((0, 0))
-            self._socket.settimeout(5)
+            self._socket.settimeout(_LIMIT)
             for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
         except OSError:
@@ -106,17 +132,20 @@ class RouteSocket:
 
     def link(self, name: str) -> LinkInfo | None:
         """The device of that name, or None."""
-        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, 0, 0, 0)
         try:
-            answer = self._request(_RTM_GETLINK, 0, body + _attribute(_IFLA_IFNAME, name.encode() + b"\0"), name)
+            return self._link(0, _attribute(_IFLA_IFNAME, name.encode() + b"\0"), name)
         except OSError as error:
             if error.errno == errno.ENODEV:
                 return None
             raise
+
+    def _link(self, index: int, attributes: bytes, what: str) -> LinkInfo:
+        body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0)
+        answer = self._request(_RTM_GETLINK, 0, body + attributes, what)
         _, _, index, flags, _ = struct.unpack_from("=BxHiII", answer)
-        attributes = _attributes(answer[16:])
-        mtu = int.from_bytes(attributes[_IFLA_MTU], "little" if struct.pack("=H", 1)[0] else "big")
-        return LinkInfo(index, mtu, bool(flags & _IFF_UP), attributes.get(_IFLA_ADDRESS, b""))
+        found = _attributes(answer[16:])
+        mtu = struct.unpack("=I", found[_IFLA_MTU])[0]
+        return LinkInfo(index, mtu, flags, found.get(_IFLA_ADDRESS, b""))
 
     def set_up(self, index: int, up: bool) -> None:
         """Take the device up or down."""
@@ -137,10 +166,22 @@ class RouteSocket:
     def add_address(self, index: int, address: str) -> bool:
         """Give the device an address with its prefix, "10.0.0.1/24"; False where it had it already.
 
-        IPv6 addresses are used at once, without duplicate address detection: nobody else is on the wire.
+        IPv6 addresses get no duplicate address detection: nobody else is on the wire. Where the device is running, an
+        address can be used when this returns.
         """
+        flags = _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL
+        interface = ipaddress.ip_interface(address)
         try:
-            self._change_address(_RTM_NEWADDR, _NLM_F_ACK | _NLM_F_CREATE | _NLM_F_EXCL, index, address)
+            if interface.version == 4:
+                self._change_address(_RTM_NEWADDR, flags, index, address)
+                return True
+            # The kernel puts an IPv6 address to use in a work queue, after it has answered. It has when it makes the
+            # address's local route known.
+            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as news:
+                news.bind((0, _RTMGRP_IPV6_ROUTE))
+                self._change_address(_RTM_NEWADDR, flags, index, address)
+                if self._link(index, b"", address).running:
+                    _wait_for_local_route(news, interface.ip.packed)
         except FileExistsError:
             return False
         return True
