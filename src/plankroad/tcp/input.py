@@ -92,11 +92,7 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         _unacceptable(t, now, seg, flags, start, end)
         return
 
-    if t.ts_ok and seg.has_ts and start <= t.last_ack_sent and ((seg.ts_val - t.ts_recent) & MASK32) < HALF32:
-        # RFC 7323 section 4.3 (2): "If: SEG.TSval >= TS.recent and SEG.SEQ <= Last.ACK.sent then SEG.TSval is copied
-        # to TS.Recent; otherwise, it is ignored."
-        t.ts_recent = seg.ts_val
-        t.ts_recent_at = now
+    _record_timestamp(t, now, seg, start)
 
     # Second, RST.
     if flags & RST:
@@ -172,6 +168,15 @@ def may_reuse(t: Tcb, now: int, seg: Segment) -> bool:
     return newer_seq
 
 
+def _record_timestamp(t: Tcb, now: int, seg: Segment, start: int) -> None:
+    """RFC 7323 section 4.3 (2): "If: SEG.TSval >= TS.recent and SEG.SEQ <= Last.ACK.sent then SEG.TSval is copied to
+    TS.Recent; otherwise, it is ignored."
+    """
+    if t.ts_ok and seg.has_ts and start <= t.last_ack_sent and ((seg.ts_val - t.ts_recent) & MASK32) < HALF32:
+        t.ts_recent = seg.ts_val
+        t.ts_recent_at = now
+
+
 def _paws_rejects(t: Tcb, now: int, seg: Segment) -> bool:
     """RFC 7323 section 5.3 R1: an old timestamp marks an old duplicate."""
     if ((seg.ts_val - t.ts_recent) & MASK32) < HALF32:
@@ -195,11 +200,16 @@ def _unacceptable(t: Tcb, now: int, seg: Segment, flags: int, start: int, end: i
     if flags & RST:
         t.counters.resets_ignored += 1
         return
-    if t.state == TIME_WAIT and flags & FIN:
-        # RFC 9293 section 3.10.7.4, eighth, TIME-WAIT: "Restart the 2 MSL time-wait timeout."
+    if t.state == TIME_WAIT and (flags & FIN or seg.payload):
+        # RFC 9293 section 3.10.7.4, eighth, TIME-WAIT: "Restart the 2 MSL time-wait timeout." A peer that lost our
+        # last ACK may begin with the data before its FIN.
         restart_time_wait(t, now)
         acknowledge(t)
         return
+    if end <= t.rcv_nxt:
+        # The ACK answers this copy, not the one of long ago: or the sender, having lost our first ACK, would take the
+        # wait for its own timer as a round trip.
+        _record_timestamp(t, now, seg, start)
     if flags & SYN:
         challenge_ack(t, now)
         return
