@@ -30,6 +30,9 @@ logger = logging.getLogger("plankroad")
 #: is done in another turn of the loop.
 MAX_ROUNDS: Final = 64
 
+#: Endpoints whose events are handed out in one round, before output is polled again.
+MAX_EVENTS: Final = 1000
+
 #: Batches taken from one link in one wake-up.
 MAX_BATCHES: Final = 8
 
@@ -300,12 +303,15 @@ class Driver:
     def _dispatch(self) -> bool:
         """Hand events to their owners. True if there was one."""
         stack = self.stack
-        endpoint = self._pending
-        self._pending = None
-        if endpoint is None:
-            endpoint = stack.poll_endpoint()
         handled = False
-        while endpoint is not None:
+        for _ in range(MAX_EVENTS):
+            endpoint = self._pending
+            if endpoint is None:
+                endpoint = stack.poll_endpoint()
+                if endpoint is None:
+                    return handled
+            else:
+                self._pending = None
             owner = endpoint.owner
             if owner is not None:  # otherwise they stay raised, for the owner to come: see `TcpTransport.start`
                 events = endpoint.poll_events()
@@ -315,8 +321,7 @@ class Driver:
                         cast("EventHandler", owner).handle_events(events)
                     except Exception:
                         logger.exception("an event of %r was not handled", owner)
-            endpoint = stack.poll_endpoint()
-        return handled
+        return True
 
     def _arm(self) -> None:
         when = self.stack.next_timeout()

@@ -141,7 +141,7 @@ class Delimiter(Framing):
         data = to_bytes(message)
         if len(data) > self.limit:
             raise FrameTooLarge(len(data), self.limit)
-        # The end of the message and the delimiter together may hold the delimiter earlier (b"a\r" and b"\r\r\n").
+        # The end of the message and the delimiter together may hold the delimiter earlier (b"xa" and b"aa").
         if (data + self.delimiter).find(self.delimiter) != len(data):
             raise ValueError(f"the message contains the delimiter {self.delimiter!r}")
         return data + self.delimiter

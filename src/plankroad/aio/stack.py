@@ -7,18 +7,21 @@ import errno
 import logging
 import socket
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from plankroad.aio.connect import connect_any, interleave_families
 from plankroad.aio.datagram import DatagramTransport
 from plankroad.aio.names import socket_name
+from plankroad.aio.ping import Hop, PingResult, ping, traceroute
 from plankroad.aio.registry import Registry
 from plankroad.aio.resolver import HostsResolver, Resolver, lookup, port_number
 from plankroad.aio.server import Server
 from plankroad.aio.tls import TlsOptions, app_transport
 from plankroad.aio.transport import TcpTransport
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
+from plankroad.wire.address import bytes_to_ip
 
 if TYPE_CHECKING:
     from plankroad.aio.driver import Driver
@@ -273,6 +276,32 @@ class AsyncStack:
             return transport, protocol
         assert failure is not None
         raise failure
+
+    # ICMP
+
+    async def resolve(self, host: str, family: int = socket.AF_UNSPEC) -> list[str]:
+        """The addresses that a connection to `host` would try. Raises `socket.gaierror`."""
+        return [bytes_to_ip(found) for found in await lookup(self.resolver, host, family, passive=False)]
+
+    async def ping(
+        self, host: str, count: int | None = None, *, family: int = socket.AF_UNSPEC, **kwds: Any
+    ) -> AsyncIterator[PingResult]:
+        """Echo requests to `host`; `async for result in stack.ping("10.0.0.1", 4)`. Keywords are those of `ping.ping`:
+        `interval`, `timeout` (seconds), `ttl`, `size` (bytes), `dont_fragment`.
+        """
+        self._check()
+        address = (await lookup(self.resolver, host, family, passive=False))[0]
+        async with aclosing(ping(self.driver, address, count=count, **kwds)) as results:
+            async for result in results:
+                yield result
+
+    async def traceroute(self, host: str, *, family: int = socket.AF_UNSPEC, **kwds: Any) -> AsyncIterator[Hop]:
+        """The way to `host`, hop by hop. Keywords are those of `ping.traceroute`: `max_hops`, `probes`, `timeout`."""
+        self._check()
+        address = (await lookup(self.resolver, host, family, passive=False))[0]
+        async with aclosing(traceroute(self.driver, address, **kwds)) as hops:
+            async for hop in hops:
+                yield hop
 
     # The end
 

@@ -306,7 +306,7 @@ class TcpTransport(asyncio.Transport):
         while not self._paused and not self._closing:
             protocol = self._protocol
             if self._buffered_protocol:
-                if not conn.readable():
+                if not conn.tcb.rcv_queued:
                     break
                 if not self._read_into(now, protocol):  # type: ignore[arg-type]
                     return
