@@ -26,7 +26,7 @@ from plankroad.wire.icmpv6 import build_icmpv6, parse_icmpv6
 from plankroad.wire.ipv4 import build_ipv4, parse_ipv4
 from plankroad.wire.ipv6 import build_ipv6, parse_ipv6
 from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Packet
-from plankroad.wire.segment import ACK, PSH, SYN, Segment
+from plankroad.wire.segment import ACK, PSH, RST, SYN, Segment
 from plankroad.wire.tcp import build_tcp, parse_tcp, tcp_checksum_ok
 from plankroad.wire.udp import build_udp, parse_udp, udp_checksum_ok
 
@@ -323,6 +323,11 @@ class HandmadePeer:
         self.socket.settimeout(20)
         listener.close()
 
+    def close(self) -> None:
+        """End the kernel's side by a reset, so that its port is free at once."""
+        self.send(self.make(RST))
+        self.socket.close()
+
     def make(self, flags: int, payload: bytes = b"") -> Segment:
         return Segment(5000, 80, self.seq, self.ack, flags, 65535, payload)
 
@@ -357,7 +362,7 @@ def test_a_super_segment_we_send_arrives_whole(ns: Namespace, version: int, offl
     while len(got) < len(payload):
         got += peer.socket.recv(65536)
     assert got == payload
-    peer.socket.close()
+    peer.close()
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -389,7 +394,7 @@ def test_a_super_segment_of_the_kernel_arrives_whole(ns: Namespace, version: int
     assert (largest > 5000) is offload
     if offload:
         assert link.counters.rx_super_segments >= 1
-    peer.socket.close()
+    peer.close()
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -50,25 +50,31 @@ def encode(packet: Packet) -> bytes:
     return _HEADER.pack(NEEDS_CSUM, gso_type, header_length, packet.gso_size, start, packet.csum_offset)
 
 
-def decode(header: bytes | bytearray, data: bytes) -> Packet:
+def decode_header(header: bytes) -> tuple[int, int, int, int, bool]:
+    """What a received header says, in the terms of `Packet`: gso_type, gso_size, csum_start, csum_offset, csum_valid.
+
+    Headers are few and come again and again, so what this makes of one is worth keeping. Raises BadPacket for a
+    gso_type that was not negotiated.
+    """
+    flags, gso_type, _, gso_size, start, offset = _HEADER.unpack(header)
+    gso_type &= ~GSO_ECN
+    if gso_type == GSO_NONE:
+        gso_size = 0
+    elif gso_type not in (GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4) or gso_size == 0:
+        raise BadPacket(f"virtio-net header with gso_type {gso_type}, gso_size {gso_size}")
+    if not flags & NEEDS_CSUM:
+        return gso_type, gso_size, 0, 0, bool(flags & DATA_VALID)
+    if start == 0:
+        raise BadPacket("virtio-net header whose checksum starts nowhere")
+    return gso_type, gso_size, start, offset, True
+
+
+def decode(header: bytes, data: bytes) -> Packet:
     """The received packet of `data` and the header before it.
 
-    Raises BadPacket for a gso_type that was not negotiated or a checksum field outside of the packet.
+    Raises BadPacket as `decode_header` does, and for a checksum field outside of the packet.
     """
-    flags, gso_type, _, gso_size, start, offset = _HEADER.unpack_from(header)
-    packet = Packet(data)
-    if flags & NEEDS_CSUM:
-        if start == 0 or start + offset + 2 > len(data):
-            raise BadPacket("virtio-net header whose checksum field is outside of the packet")
-        packet.csum_start = start
-        packet.csum_offset = offset
-        packet.csum_valid = True
-    elif flags & DATA_VALID:
-        packet.csum_valid = True
-    gso_type &= ~GSO_ECN
-    if gso_type != GSO_NONE:
-        if gso_type not in (GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4) or gso_size == 0:
-            raise BadPacket(f"virtio-net header with gso_type {gso_type}, gso_size {gso_size}")
-        packet.gso_type = gso_type
-        packet.gso_size = gso_size
-    return packet
+    gso_type, gso_size, start, offset, valid = decode_header(header)
+    if start and start + offset + 2 > len(data):
+        raise BadPacket("virtio-net header whose checksum field is outside of the packet")
+    return Packet(data, b"", 0, gso_type, gso_size, start, offset, valid)
