@@ -68,7 +68,9 @@ def test_mac_text() -> None:
     assert a.bytes_to_mac(b"\x02\0\0\xab\0\1") == "02:00:00:ab:00:01"
 
 
-@pytest.mark.parametrize("text", ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "02:00:00:00:00:0g", "2:::::", "002:0:0:0:0:0"])
+@pytest.mark.parametrize(
+    "text", ["", "02:00:00:00:00", "02:00:00:00:00:01:02", "02:00:00:00:00:0g", "2:::::", "002:0:0:0:0:0"]
+)
 def test_mac_text_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no MAC"):
         a.mac_to_bytes(text)

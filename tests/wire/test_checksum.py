@@ -43,7 +43,9 @@ def test_equals_the_sum_word_by_word(data: bytes, initial: int) -> None:
     assert ones_sum(data, initial) == by_words(data, initial)
 
 
-@pytest.mark.parametrize("length", [699, 700, 701, 702, 1419, 1420, 1460, 1535, 1536, 1537, 2304, 9000, 40001, 65534, 65535])
+@pytest.mark.parametrize(
+    "length", [699, 700, 701, 702, 1419, 1420, 1460, 1535, 1536, 1537, 2304, 9000, 40001, 65534, 65535]
+)
 @pytest.mark.parametrize("fill", [b"\x00", b"\xff", b"\x00\xff\x01", b"\xfe\xdc\xba\x98\x76\x54\x32"])
 def test_long_data_is_folded_right(length: int, fill: bytes) -> None:
     data = (fill * (length // len(fill) + 1))[:length]

@@ -43,7 +43,9 @@ def test_snap_frames_are_read_beside_ethernet_ii() -> None:
     assert (h.ethertype, h.payload_start, h.payload_end) == (0x800, 22, 24)
 
 
-@pytest.mark.parametrize("inside", [b"\x42\x42\x03stp--", b"\xaa\xaa\x03\x00\x00\x0c\x20\x00", b"\xaa\xaa\x03\0\0\0", b""])
+@pytest.mark.parametrize(
+    "inside", [b"\x42\x42\x03stp--", b"\xaa\xaa\x03\x00\x00\x0c\x20\x00", b"\xaa\xaa\x03\0\0\0", b""]
+)
 def test_other_802_3_frames_keep_their_length_as_type(inside: bytes) -> None:
     h = parse_ethernet(M1 + M2 + len(inside).to_bytes(2, "big") + inside + bytes(40))
     assert (h.ethertype, h.payload_start, h.payload_end) == (len(inside), 14, 14 + len(inside))

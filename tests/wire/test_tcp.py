@@ -146,8 +146,17 @@ def test_options_that_do_not_fit_are_refused() -> None:
 
 
 def test_every_option_is_read() -> None:
-    seg = with_options(b"\x02\x04\x05\xb4\x03\x03\x0e\x04\x02\x08\x0a\0\0\0\1\0\0\0\2\x1c\x04\x80\x05\x22\x06abcd", SYN)
-    assert (seg.mss, seg.wscale, seg.sack_permitted, seg.has_ts, seg.ts_val, seg.ts_ecr) == (1460, 14, True, True, 1, 2)
+    seg = with_options(
+        b"\x02\x04\x05\xb4\x03\x03\x0e\x04\x02\x08\x0a\0\0\0\1\0\0\0\2\x1c\x04\x80\x05\x22\x06abcd", SYN
+    )
+    assert (seg.mss, seg.wscale, seg.sack_permitted, seg.has_ts, seg.ts_val, seg.ts_ecr) == (
+        1460,
+        14,
+        True,
+        True,
+        1,
+        2,
+    )
     assert (seg.user_timeout, seg.fast_open, seg.bad_options) == (0x8005, b"abcd", False)
     assert with_options(b"\x13\x12" + bytes(16)).md5
     assert with_options(b"\x1d\x10" + bytes(14)).ao

@@ -181,15 +181,17 @@ def _walk(buf: bytes, header: Ipv6Header) -> None:
 def upper_layer(buf: bytes, start: int, end: int, kind: int) -> tuple[int, int]:
     """(protocol, offset) of the upper-layer header, walking on from a header of type `kind` at `start`.
 
-    The offset is -1 where the chain of headers does not reach the upper layer before `end`. Authentication headers
-    are walked over. The upper layer counts as reached where its first byte is there; whether its header is whole
-    `chain_complete` tells. Never raises.
+    The offset is -1 where the chain of headers does not reach the upper layer before `end`, or is cut off by the
+    header of a fragment that is not the first. Authentication headers are walked over. The upper layer counts as
+    reached where its first byte is there; whether its header is whole `chain_complete` tells. Never raises.
     """
     count = 0
     while kind in (PROTO_HOP_BY_HOP, PROTO_DESTINATION, PROTO_ROUTING, PROTO_FRAGMENT, PROTO_AH):
         if count >= MAX_EXTENSION_HEADERS or start + 8 > end or end > len(buf):
             return kind, -1
         if kind == PROTO_FRAGMENT:
+            if buf[start + 2] != 0 or buf[start + 3] & 0xF8:
+                return buf[start], -1
             after = start + 8
         elif kind == PROTO_AH:
             # RFC 4302 section 2.2: the length is in units of 4 bytes, less 2.

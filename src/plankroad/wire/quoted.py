@@ -7,6 +7,7 @@ much as fits), its checksum may be out of date by the hops it went, so neither i
 from __future__ import annotations
 
 from plankroad.wire.constants import (
+    PROTO_FRAGMENT,
     PROTO_ICMP,
     PROTO_ICMPV6,
     PROTO_NO_NEXT,
@@ -16,7 +17,7 @@ from plankroad.wire.constants import (
     PROTO_UDPLITE,
 )
 from plankroad.wire.errors import BadPacket
-from plankroad.wire.ipv6 import upper_layer
+from plankroad.wire.ipv6 import MAX_EXTENSION_HEADERS, is_extension_header
 
 
 class Quoted:
@@ -104,9 +105,24 @@ def _parse_quoted6(buf: bytes, start: int, end: int) -> Quoted:
         buf[start + 24 : start + 40],
         40 + (buf[start + 4] << 8 | buf[start + 5]),
     )
-    protocol, at = upper_layer(buf, start + 40, end, buf[start + 6])
-    quoted.protocol = protocol
-    if at >= 0 and protocol != PROTO_NO_NEXT:
+    kind = quoted.protocol
+    at = start + 40
+    # A quote that ends within the chain leaves the type of the header that is cut short as its protocol.
+    for _ in range(MAX_EXTENSION_HEADERS):
+        if not is_extension_header(kind) or at + 8 > end:
+            break
+        if kind == PROTO_FRAGMENT:
+            quoted.ident = buf[at + 4] << 24 | buf[at + 5] << 16 | buf[at + 6] << 8 | buf[at + 7]
+            if buf[at + 2] != 0 or buf[at + 3] & 0xF8:
+                quoted.protocol = buf[at]
+                return quoted
+            after = at + 8
+        else:
+            after = at + 8 + (buf[at + 1] << 3)
+        kind = buf[at]
+        at = after
+    quoted.protocol = kind
+    if not is_extension_header(kind) and kind != PROTO_NO_NEXT:
         _find_transport(buf, at, end, quoted)
     return quoted
 
