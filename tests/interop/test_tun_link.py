@@ -188,6 +188,29 @@ def test_without_permission_the_error_says_what_to_do(ns: Namespace, who: str) -
     assert "ip tuntap add dev plank0 mode tun user $USER" in output
 
 
+#: What a user does with the device that root made for it.
+ATTACHED = """
+from plankroad.link.tun import TunLink
+from plankroad.wire.packet import Packet
+link = TunLink.open("stays")
+print("attached:", link.name, link.mtu, link.tx_csum, link.created)
+try:
+    link.set_mtu(1300)
+except PermissionError as error:
+    print("refused:", error)
+link.close()
+"""
+
+
+def test_a_device_that_root_made_for_a_user_needs_no_rights(ns: Namespace) -> None:
+    """The owner is user 0 here, which has no CAP_NET_ADMIN any more: /dev/net/tun itself may be closed to others."""
+    ns.run("ip", "tuntap", "add", "dev", "stays", "mode", "tun", "user", "0")
+    ns.run("ip", "link", "set", "stays", "up", "mtu", "1400")
+    output = ns.run("setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin", *_python(ATTACHED))
+    assert "attached: stays 1400 True False" in output
+    assert "let root do: ip link set stays mtu 1300" in output
+
+
 def _python(program: str, *arguments: str) -> list[str]:
     paths = os.pathsep.join(p for p in sys.path if p)
     return ["env", f"PYTHONPATH={paths}", sys.executable, "-c", program, *arguments]
@@ -503,6 +526,57 @@ def test_frames_both_ways(ns: Namespace, offload: bool) -> None:
     network = build_ethernet(kernel_mac, link.mac, 0x0800) + ours(4, 17, 8 + len(payload))
     assert link.send(Packet(network + header, payload, 0, GSO_UDP_L4, 1000, len(network), 6))
     assert [kernel.recv(2000) for _ in range(5)] == [payload[i : i + 1000] for i in range(0, 5000, 1000)]
+
+
+@pytest.mark.parametrize("offload", [True, False])
+def test_a_tcp_super_segment_in_a_frame(ns: Namespace, offload: bool) -> None:
+    """What the kernel sends on TAP is cut after its Ethernet header."""
+    near = ns.open_tap("near", offload=offload, join=False, kernel_address=ADDRESSES)
+    inbox = Inbox(near)
+    kernel_mac = bytes.fromhex(ns.run("cat", "/sys/class/net/near/address").strip().replace(":", ""))
+    src, dst = pseudo(4)
+    ns.run("ip", "neigh", "add", STACK[4], "lladdr", near.mac.hex(":"), "dev", "near")
+    ns.sysctl("net/ipv4/tcp_congestion_control", "reno")
+    listener = ns.socket()
+    listener.bind((KERNEL[4], 80))
+    listener.listen()
+    network = build_ethernet(kernel_mac, near.mac, 0x0800)
+
+    def send(seg: Segment, gso_size: int = 0) -> None:
+        header = build_tcp(seg, src, dst, partial=True)
+        head = network + ours(4, 6, len(header) + len(seg.payload)) + header
+        assert near.send(Packet(head, seg.payload, 0, GSO_TCPV4 if gso_size else 0, gso_size, 34, 16))
+
+    def segments(packet: Packet) -> list[Segment]:
+        assert packet.head[:12] == near.mac + kernel_mac
+        parts = [part.to_bytes() for part in segment(packet, ethernet=True)]
+        assert all(tcp_checksum_ok(data, 34, len(data), dst, src) for data in parts)
+        return [parse_tcp(data, 34, len(data)) for data in parts]
+
+    syn = Segment(5000, 80, 1000, 0, SYN, 65535)
+    syn.mss = 1000
+    send(syn)
+    (answer,) = segments(inbox.next(lambda p: is_protocol(p, 4, 6, 14)))
+    ack = (answer.seq + 1) & 0xFFFFFFFF
+    payload = pattern(20_000)
+    send(Segment(5000, 80, 1001, ack, ACK | PSH, 65535, payload), 1000)
+    kernel, _ = listener.accept()
+    kernel.settimeout(10)
+    data = b""
+    while len(data) < len(payload):
+        data += kernel.recv(65536)
+    assert data == payload
+    kernel.send(payload[:10_000])
+    got = b""
+    while len(got) < 10_000:
+        for seg in segments(inbox.next(lambda p: is_protocol(p, 4, 6, 14))):
+            if seg.payload and seg.seq == (ack + len(got)) & 0xFFFFFFFF:
+                got += seg.payload
+    assert got == payload[:10_000]
+    assert bool(near.counters.rx_super_segments) is offload
+    assert bool(near.counters.tx_super_segments) is offload
+    kernel.close()
+    listener.close()
 
 
 # The namespaces themselves

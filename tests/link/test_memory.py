@@ -153,7 +153,9 @@ def test_counters() -> None:
     b.receive()
     assert {k: v for k, v in a.counters.as_dict().items() if v} == {"tx_packets": 2, "tx_bytes": 6}
     assert {k: v for k, v in b.counters.as_dict().items() if v} == {"rx_packets": 2, "rx_bytes": 6, "rx_batches": 1}
-    assert set(a.counters.as_dict()) == set(type(a.counters).__slots__)
+    assert list(a.counters.as_dict()) == sorted(
+        (n for n in dir(a.counters) if n[:3] in ("rx_", "tx_")), key=list(a.counters.as_dict()).index
+    )
 
 
 def test_closing_one_end() -> None:
