@@ -8,15 +8,15 @@ from __future__ import annotations
 import socket
 import time
 
+from tests.interop.netns import Namespace, namespace
+from tests.interop.test_tun_link import ADDRESSES, KERNEL, STACK, HandmadePeer, is_protocol, ours, pseudo
+
 from plankroad.link.coalesce import coalesce
 from plankroad.link.segmentation import segment
 from plankroad.wire.checksum import complete
 from plankroad.wire.packet import GSO_TCPV4, Packet
 from plankroad.wire.segment import ACK
 from plankroad.wire.udp import build_udp
-
-from .netns import Namespace, namespace
-from .test_tun_link import ADDRESSES, KERNEL, STACK, HandmadePeer, is_protocol, ours, pseudo
 
 
 def report(what: str, packets: int, size: int, seconds: float) -> None:

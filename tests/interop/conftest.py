@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-
-from .netns import Namespace, namespace
+from tests.interop.netns import Namespace, namespace
 
 
 @pytest.fixture

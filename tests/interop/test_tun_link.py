@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 import pytest
+from tests.interop.netns import Inbox, Namespace, namespace, remove_stale
 
 from plankroad.link import tunctl
 from plankroad.link.device import DeviceLink
@@ -29,8 +30,6 @@ from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Packet
 from plankroad.wire.segment import ACK, PSH, RST, SYN, Segment
 from plankroad.wire.tcp import build_tcp, parse_tcp, tcp_checksum_ok
 from plankroad.wire.udp import build_udp, parse_udp, udp_checksum_ok
-
-from .netns import Inbox, Namespace, namespace, remove_stale
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("root")]
 

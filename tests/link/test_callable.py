@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.link.packets import pattern, plain_data, tcp_parts, tcp_segment, tcp_super
 
 from plankroad.link.callable import CallableLink
 from plankroad.wire.packet import Packet
 from plankroad.wire.segment import ACK, PSH
-
-from .packets import pattern, plain_data, tcp_parts, tcp_segment, tcp_super
 
 SEGMENT = tcp_segment(1, ACK | PSH, pattern(4000))
 

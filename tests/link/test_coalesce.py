@@ -7,14 +7,13 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.link.packets import frame, pattern, tcp_packet, tcp_parts, tcp_segment, udp_packet
 
 from plankroad.link.coalesce import coalesce
 from plankroad.link.segmentation import MAX_PACKET, segment
 from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, Packet
 from plankroad.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
 from plankroad.wire.tcp import parse_tcp
-
-from .packets import frame, pattern, tcp_packet, tcp_parts, tcp_segment, udp_packet
 
 
 def received(*data: bytes) -> list[Packet]:

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
+from tests.link.packets import frame, pattern, plain_data, tcp_parts, tcp_segment, tcp_super, udp_packet, udp_super
 
 from plankroad.link import tunctl
 from plankroad.link.device import DeviceLink
@@ -16,8 +17,6 @@ from plankroad.link.tun import TunLink
 from plankroad.link.vnet import PLAIN, VNET_SIZE
 from plankroad.wire.packet import GSO_TCPV4, GSO_UDP_L4, Packet
 from plankroad.wire.segment import ACK, PSH
-
-from .packets import frame, pattern, plain_data, tcp_parts, tcp_segment, tcp_super, udp_packet, udp_super
 
 SEGMENT = tcp_segment(1, ACK | PSH, pattern(4000))
 

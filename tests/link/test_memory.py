@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.link.packets import MAC_A, MAC_B, frame, pattern, tcp_parts, tcp_segment, tcp_super
 
 from plankroad.link.memory import MemoryLink
 from plankroad.wire.checksum import complete
 from plankroad.wire.packet import GSO_TCPV4, Packet
 from plankroad.wire.segment import ACK, PSH
-
-from .packets import MAC_A, MAC_B, frame, pattern, tcp_parts, tcp_segment, tcp_super
 
 SEGMENT = tcp_segment(1, ACK | PSH, pattern(4000))
 

@@ -5,17 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from plankroad.link.segmentation import network_offset, segment, transport_offset
-from plankroad.wire.checksum import complete
-from plankroad.wire.errors import BadPacket
-from plankroad.wire.ipv4 import build_ipv4
-from plankroad.wire.ipv6 import build_ipv6, build_routing
-from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Packet
-from plankroad.wire.segment import ACK, CWR, ECE, FIN, PSH, URG, Segment
-from plankroad.wire.tcp import build_tcp, parse_tcp, tcp_checksum_ok
-
-from .packets import (
+from tests.link.packets import (
     DST4,
     DST6,
     SRC4,
@@ -30,6 +20,15 @@ from .packets import (
     udp_packet,
     udp_super,
 )
+
+from plankroad.link.segmentation import network_offset, segment, transport_offset
+from plankroad.wire.checksum import complete
+from plankroad.wire.errors import BadPacket
+from plankroad.wire.ipv4 import build_ipv4
+from plankroad.wire.ipv6 import build_ipv6, build_routing
+from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Packet
+from plankroad.wire.segment import ACK, CWR, ECE, FIN, PSH, URG, Segment
+from plankroad.wire.tcp import build_tcp, parse_tcp, tcp_checksum_ok
 
 
 def whole(packets: list[Packet]) -> list[bytes]:

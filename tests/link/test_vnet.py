@@ -7,13 +7,12 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.link.packets import tcp_segment, tcp_super, udp_super
 
 from plankroad.link.vnet import PLAIN, VNET_SIZE, decode, encode
 from plankroad.wire.errors import BadPacket
 from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, GSO_UDP_L4, Packet
 from plankroad.wire.segment import ACK, CWR, ECE
-
-from .packets import tcp_segment, tcp_super, udp_super
 
 
 def fields(header: bytes) -> tuple[int, ...]:
