@@ -7,7 +7,7 @@ import contextvars
 import logging
 import os
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plankroad.aio.errors import os_error, to_bytes
 from plankroad.aio.flow import WriteLimits
@@ -274,12 +274,12 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._conn_lost += 1
         self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
-    def _call_connection_lost(self, exc: Exception | None) -> None:
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
         protocol = self._protocol
         self._protocol = None
         try:
             if protocol is not None:
-                protocol.connection_lost(exc)
+                protocol.connection_lost(cast("Exception | None", exc))
         finally:
             self._udp.owner = None
             self._udp.close(self._driver.scheduler.now())

@@ -15,7 +15,7 @@ import logging
 from asyncio import constants as asyncio_constants
 from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from plankroad.aio.errors import os_error, to_bytes
 from plankroad.aio.flow import WriteLimits
@@ -478,12 +478,12 @@ class TcpTransport(asyncio.Transport):
             self._released = True
             self._conn.release(self._driver.scheduler.now())
 
-    def _call_connection_lost(self, exc: Exception | None) -> None:
+    def _call_connection_lost(self, exc: BaseException | None) -> None:
         protocol = self._protocol
         self._protocol = None
         try:
             if protocol is not None:
-                protocol.connection_lost(exc)
+                protocol.connection_lost(cast("Exception | None", exc))
         finally:
             server = self._server
             if server is not None:
