@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import blake2s
 from typing import Final
 
+from plankroad.compat import mypyc_attr
 from plankroad.units import MICROSECOND
 
 #: RFC 9293 section 3.4.1: M is a clock that ticks "roughly every 4 microseconds".
@@ -31,6 +32,7 @@ def keyed_hash(key: bytes, purpose: bytes, data: bytes) -> int:
     return int.from_bytes(blake2s(data, digest_size=4, key=key, person=purpose).digest(), "big")
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class IsnGenerator:
     """ISN = M + F(localip, localport, remoteip, remoteport, secretkey) (RFC 9293 section 3.4.1, SHLD-1, MUST-8)."""
 
