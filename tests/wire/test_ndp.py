@@ -39,7 +39,8 @@ def options(draw: st.DrawFn) -> ndp.NdpOptions:
 
 
 def flat(opts: ndp.NdpOptions) -> tuple[object, ...]:
-    prefixes = [tuple(getattr(p, name) for name in ndp.PrefixInfo.__slots__) for p in opts.prefixes]
+    names = ("prefix", "prefix_len", "on_link", "autonomous", "valid_lifetime", "preferred_lifetime")
+    prefixes = [tuple(getattr(info, name) for name in names) for info in opts.prefixes]
     return opts.source_mac, opts.target_mac, opts.mtu, prefixes, opts.redirected, opts.other
 
 
