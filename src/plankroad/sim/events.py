@@ -10,8 +10,7 @@ again.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from heapq import heapify, heappop, heappush
 from typing import Final
 
@@ -157,7 +156,7 @@ class Simulator:
         """Let everything happen, until nothing is scheduled any more. Returns the number of events."""
         return self.run_batch(NEVER, NEVER, None)
 
-    def run_batch(self, until: int, limit: int, ready: deque[object] | None) -> int:
+    def run_batch(self, until: int, limit: int, ready: Sized | None) -> int:
         """Events up to and at `until`, at most `limit` of them, and none after one that put something into `ready`.
 
         Returns how many there were. For loops that do other things between events.
