@@ -32,7 +32,8 @@ ORDER: Final = (
     ("__main__",),
 )
 
-#: plankroad/__init__.py is run before any room, so it imports only what is above all of them.
+#: plankroad/__init__.py is run before any room, so it imports only what is above all of them; under TYPE_CHECKING,
+#: which is not run, it may name any room.
 INIT_ALLOWS: Final = ("_build", "units", "endpoint", "compat")
 
 RANK: Final = {name: rank for rank, names in enumerate(ORDER) for name in names}
@@ -69,9 +70,10 @@ FORBIDDEN_IN_CORE: Final = frozenset(
 class Found:
     """One import or use: what a file says, and where."""
 
-    __slots__ = ("line", "module", "path")
+    __slots__ = ("for_types", "line", "module", "path")
 
-    def __init__(self, path: Path, line: int, module: str) -> None:
+    def __init__(self, path: Path, line: int, module: str, for_types: bool) -> None:
+        self.for_types = for_types
         self.path = path
         self.line = line
         self.module = module
@@ -92,27 +94,37 @@ def module_name(root: Path, path: Path) -> str:
 
 
 def imports(root: Path, path: Path, tree: ast.Module) -> Iterator[Found]:
-    """Every module that a file imports, as absolute names; `from a import b` gives `a` and, inside us, `a.b`."""
+    """Every module that a file imports, as absolute names; `from plankroad import a` gives `plankroad.a`."""
     name = module_name(root, path)
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    for_types = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
     for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield Found(path, node.lineno, alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                above = package.split(".")[: len(package.split(".")) - node.level + 1]
-                base = ".".join([*above, base] if base else above)
-            if base == PACKAGE:  # `from plankroad import units`: the names are what matters
-                for alias in node.names:
-                    yield Found(path, node.lineno, f"{PACKAGE}.{alias.name}")
-            else:
-                yield Found(path, node.lineno, base)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
-            argument = node.args[0] if node.args else None
-            if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
-                yield Found(path, node.lineno, argument.value)
+        for module in _modules(node, package):
+            yield Found(path, getattr(node, "lineno", 1), module, id(node) in for_types)
+
+
+def _modules(node: ast.AST, package: str) -> list[str]:
+    """The modules that one node of the tree imports, in a file of `package`."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            above = package.split(".")[: len(package.split(".")) - node.level + 1]
+            base = ".".join([*above, base] if base else above)
+        # In `from plankroad import units` the names are what matters.
+        return [f"{PACKAGE}.{alias.name}" for alias in node.names] if base == PACKAGE else [base]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
+        argument = node.args[0] if node.args else None
+        if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+            return [argument.value]
+    return []
 
 
 def _defined_in_init(root: Path) -> set[str]:
@@ -127,7 +139,7 @@ def _defined_in_init(root: Path) -> set[str]:
                 found.add(node.target.id)
             elif isinstance(node, ast.FunctionDef | ast.ClassDef):
                 found.add(node.name)
-            elif isinstance(node, ast.ImportFrom):
+            elif isinstance(node, ast.ImportFrom):  # re-exported, as `is_compiled` is
                 found.update(alias.asname or alias.name for alias in node.names)
     return found
 
@@ -149,7 +161,11 @@ def _check_import(found: Found, room: str, own_names: set[str]) -> str | None:
     if target not in RANK:
         return f"imports {found.module}, which is in no room of import_rules.ORDER"
     if room == "__init__":
-        return None if target in INIT_ALLOWS else f"imports {found.module} before any room is needed: make it lazy"
+        return (
+            None
+            if target in INIT_ALLOWS or found.for_types
+            else f"imports {found.module} before any room is needed: make it lazy"
+        )
     if RANK[target] > RANK[room]:
         return f"imports {found.module}: {target} is below {room}"
     return None

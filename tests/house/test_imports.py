@@ -88,6 +88,10 @@ def test_the_checker_finds(tmp_path: Path, file: str, source: str, complaint: st
         ("cli/a.py", "import click\nfrom plankroad import __version__\nimport time"),
         ("aio/a.py", "import asyncio\nimport time\nfrom plankroad.link.base import Link"),
         ("__init__.py", "from plankroad._build import is_compiled"),
+        (
+            "__init__.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from plankroad.aio.open import open_tun",
+        ),
     ],
 )
 def test_the_checker_allows(tmp_path: Path, file: str, source: str) -> None:
