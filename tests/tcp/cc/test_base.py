@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from plankroad.tcp.cc import ECN, LOSS, TIMEOUT, AckSample, CongestionControl, create, names, register
 from plankroad.tcp.cc.base import INITIAL_SSTHRESH
@@ -267,3 +269,68 @@ def test_two_equal_histories_give_equal_windows(name: str) -> None:
         return windows
 
     assert run() == run()
+
+
+hooks = st.lists(
+    st.tuples(
+        st.sampled_from(
+            ["ack", "ack", "ack", "sent", "loss", "timeout", "ecn", "exit", "spurious", "idle", "app", "smss"]
+        ),
+        st.integers(0, 10**6),
+        st.integers(0, 300 * MILLISECOND),
+        st.booleans(),
+    ),
+    max_size=60,
+)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@given(calls=hooks)
+def test_whatever_happens_the_window_keeps_its_bounds_and_congestion_does_not_raise_it(
+    name: str, calls: list[tuple[str, int, int, bool]]
+) -> None:
+    cc = create(name, SMSS, IW)
+    now = 0
+    for kind, size, wait, flag in calls:
+        now += wait
+        before = cc.cwnd
+        if kind == "ack":
+            cc.on_ack(
+                AckSample(
+                    now=now,
+                    acked=size,
+                    sacked=size // 3,
+                    rtt=wait if flag else -1,
+                    srtt=wait,
+                    min_rtt=wait // 2,
+                    in_flight=size,
+                    cwnd_limited=flag or size % 2 == 0,
+                    in_recovery=size % 5 == 0,
+                    round_start=size % 3 == 0,
+                )
+            )
+            assert cc.cwnd >= before
+            assert cc.cwnd - before <= max(size, cc.smss)
+        elif kind == "sent":
+            cc.on_sent(now, size % SMSS, size)
+        elif kind in {"loss", "timeout", "ecn"}:
+            cc.on_congestion(now, {"loss": LOSS, "timeout": TIMEOUT, "ecn": ECN}[kind], size)
+            assert cc.cwnd <= max(before, 2 * cc.smss)
+        elif kind == "exit":
+            cc.on_recovery_exit(now)
+        elif kind == "spurious":
+            cc.on_spurious(now)
+            assert cc.cwnd >= before
+        elif kind == "idle":
+            cc.after_idle(now, wait, size)
+            assert cc.cwnd <= before
+        elif kind == "app":
+            cc.on_app_limited(now, size)
+            assert cc.cwnd <= before
+        else:
+            cc.set_smss(100 + size % 9000)
+        assert type(cc.cwnd) is int
+        assert type(cc.ssthresh) is int
+        assert cc.smss <= cc.cwnd <= 1 << 30
+        assert cc.ssthresh >= 2 * cc.smss
+        assert cc.pacing_rate == 0

@@ -30,6 +30,7 @@ def one_round(cc: Cubic, start: int, rtt: int, per_ack: int = 1) -> int:
     for i in range(n):
         now = start + rtt * i // n
         cc.on_ack(AckSample(now=now, acked=per_ack * SMSS, rtt=rtt, srtt=rtt, min_rtt=rtt, round_start=i == 0))
+        cc.on_sent(now, per_ack * SMSS, cc.cwnd)
     return start + rtt
 
 
@@ -289,6 +290,11 @@ def test_hystart_adds_at_most_eight_segments_an_ack_unpaced_and_all_when_paced()
     cc.pacing_rate = 1_000_000
     cc.on_ack(AckSample(acked=50 * SMSS))
     assert cc.cwnd == 68 * SMSS
+    wide = cubic(10)
+    assert wide.hystart is not None
+    wide.hystart.limit = 44
+    wide.on_ack(AckSample(acked=50 * SMSS))
+    assert wide.cwnd == 54 * SMSS
 
 
 def test_hystart_is_for_the_first_slow_start_alone_and_can_be_turned_off() -> None:

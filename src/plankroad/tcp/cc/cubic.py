@@ -11,7 +11,7 @@ from typing import Final
 
 from plankroad.compat import mypyc_attr
 from plankroad.tcp.cc.base import MAX_CWND, TIMEOUT, AckSample, CongestionControl
-from plankroad.tcp.cc.hystart import CONSERVATIVE, CSS_GROWTH_DIVISOR, DONE, HYSTART_LIMIT, HyStart
+from plankroad.tcp.cc.hystart import CONSERVATIVE, CSS_GROWTH_DIVISOR, DONE, HyStart
 from plankroad.units import NEVER
 
 #: Section 4.1.1: aggressiveness, segments a second cubed (section 5 sets it).
@@ -116,7 +116,7 @@ class Cubic(CongestionControl):
         if hystart is None:
             return super().slow_start(sample, acked)
         # RFC 9406 section 4.2: cwnd = cwnd + min(N, L * SMSS), a quarter of it in CSS. L is infinite with pacing.
-        increment = acked if self.pacing_rate > 0 else min(acked, HYSTART_LIMIT * self.smss)
+        increment = acked if self.pacing_rate > 0 else min(acked, hystart.limit * self.smss)
         if hystart.phase == CONSERVATIVE:
             increment = max(increment // CSS_GROWTH_DIVISOR, 1)
         self.cwnd = min(self.cwnd + increment, MAX_CWND, self.ssthresh)

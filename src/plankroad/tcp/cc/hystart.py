@@ -24,12 +24,16 @@ DONE: Final = 2  #: five rounds of CSS are over: congestion avoidance is due
 
 
 class HyStart:
-    """Rounds and round-trip times of one first slow start (RFC 9406 section 4.2). `phase`: what to do now."""
+    """Rounds and round-trip times of one first slow start (RFC 9406 section 4.2).
 
-    __slots__ = ("baseline_rtt", "css_rounds", "last_round_rtt", "phase", "round_rtt", "samples")
+    `phase`: what to do now. `limit`: L, the most that one ACK adds to cwnd without pacing, in segments.
+    """
+
+    __slots__ = ("baseline_rtt", "css_rounds", "last_round_rtt", "limit", "phase", "round_rtt", "samples")
 
     def __init__(self) -> None:
         self.phase: int = SLOW_START
+        self.limit: int = HYSTART_LIMIT
         self.last_round_rtt: int = NEVER  # lastRoundMinRTT
         self.round_rtt: int = NEVER  # currentRoundMinRTT
         self.samples: int = 0  # rttSampleCount
