@@ -41,6 +41,8 @@ class StackConfig:
     echo_broadcast: bool = False
     #: Answer echo requests to IPv6 multicast addresses (RFC 4443 section 4.2: SHOULD).
     echo_multicast: bool = True
+    #: Answer ICMP timestamp requests (RFC 1122 section 3.2.2.8: MAY). The time is not of day.
+    icmp_timestamp: bool = False
     #: ICMP errors a second and at once, in all (Linux: icmp_msgs_per_sec, icmp_msgs_burst). 0 = no limit.
     icmp_rate: int = 1000
     icmp_burst: int = 50

@@ -74,7 +74,8 @@ class UdpHost:
 class UdpEndpoint(Endpoint):
     """A UDP port in use.
 
-    `local_addr` is b"" for any address of both families, all zeros for any of one family. `remote_addr` is b"" unless
+    `local_addr` is b"" for any address of both families, all zeros for any of one family; while connected it is the
+    address used towards the peer, and `bound_addr` what was bound. `remote_addr` is b"" unless
     connected: then only that peer's datagrams come in, and `send_to` needs no address.
 
     Choices, to be set at any time, in force for what is sent from then on: `ttl` (-1 = the host's), `tos`,
@@ -87,6 +88,7 @@ class UdpEndpoint(Endpoint):
     """
 
     __slots__ = (
+        "bound_addr",
         "broadcast",
         "closed",
         "counters",
@@ -130,6 +132,7 @@ class UdpEndpoint(Endpoint):
         self.host = host
         self.counters = counters
         self.local_addr = local_addr
+        self.bound_addr: bytes = local_addr
         self.local_port = local_port
         self.remote_addr: bytes = b""
         self.remote_port: int = 0
@@ -338,7 +341,7 @@ class UdpEndpoint(Endpoint):
 
     def choose_source(self, addr: bytes, local: bytes, interface: int) -> bytes:
         """RFC 1122 section 4.1.3.5: the program chooses the source, or leaves it wild and the host does."""
-        bound = self.local_addr
+        bound = self.bound_addr if not self.remote_addr else self.local_addr
         if bound and len(bound) != len(addr):
             raise os_error(errno.EAFNOSUPPORT)
         if local and len(local) != len(addr):

@@ -1,0 +1,157 @@
+"""Who has something to send: the endpoints that woke are served in turn, one segment each.
+
+`poll` is the only place from which packets leave the stack. First come packets that are ready (answers to strangers,
+forwarded ones), then frames of neighbour discovery, then what the host sends to itself is taken in, then endpoints.
+"""
+
+from __future__ import annotations
+
+from plankroad.endpoint import Endpoint
+from plankroad.stack.errors import report
+from plankroad.stack.host import Host
+from plankroad.stack.icmp_output import send_error4, send_error6
+from plankroad.stack.receive import loopback_input
+from plankroad.stack.tcp_output import forget, refresh
+from plankroad.stack.tcp_output import transmit as transmit_tcp
+from plankroad.stack.udp_output import transmit as transmit_udp
+from plankroad.tcp.connection import Connection
+from plankroad.tcp.constants import CLOSED
+from plankroad.tcp.icmp import HOST_UNREACHABLE
+from plankroad.tcp.listen import Listener
+from plankroad.udp.endpoint import UdpEndpoint
+from plankroad.wire.constants import (
+    ICMP_DEST_UNREACHABLE,
+    ICMP_HOST_UNREACHABLE,
+    ICMPV6_ADDRESS_UNREACHABLE,
+    ICMPV6_DEST_UNREACHABLE,
+)
+from plankroad.wire.errors import BadPacket
+from plankroad.wire.ipv4 import parse_ipv4
+from plankroad.wire.ipv6 import parse_ipv6
+from plankroad.wire.packet import Packet
+
+
+def poll(host: Host, now: int) -> Packet | None:
+    """The next packet for a link, None where there is nothing more to send."""
+    output = host.output
+    while True:
+        if output:
+            return output.popleft()
+        if host.ethernets:
+            packet = poll_neighbours(host, now)
+            if packet is not None:
+                return packet
+        if host.loopback_queue:
+            # Those that are there now: what they lead to waits for its turn.
+            for _ in range(len(host.loopback_queue)):
+                loopback_input(host, now, host.loopback_queue.popleft())
+            continue
+        if host.turn_at >= len(host.turn):
+            if not host.work:
+                if host.turn:
+                    host.turn.clear()
+                    host.turn_at = 0
+                if output or host.loopback_queue:
+                    continue
+                return None
+            # `work` stays the list that the endpoints hold.
+            host.turn, host.turn_at = host.work[:], 0
+            host.work.clear()
+        endpoint = host.turn[host.turn_at]
+        host.turn_at += 1
+        endpoint.queued = False
+        packet = serve(host, now, endpoint)
+        if packet is not None:
+            return packet
+
+
+def serve(host: Host, now: int, endpoint: Endpoint) -> Packet | None:
+    """One segment, super-segment or datagram of an endpoint; where it has none, its deadline and events are filed."""
+    if isinstance(endpoint, Connection):
+        path = host.paths.get(endpoint)
+        if path is not None:
+            if path.generation != host.state_generation() or now >= path.check_at:
+                refresh(host, now, path)
+            seg = endpoint.poll_transmit(now)
+            if seg is not None:
+                packet = transmit_tcp(host, now, path, seg)
+                endpoint.wake()
+                if endpoint.has_events():
+                    host.mark_ready(endpoint)
+                return packet
+            if endpoint.tcb.state == CLOSED:
+                forget(host, endpoint)
+            else:
+                host.timers.set(endpoint, endpoint.next_timeout())
+        if endpoint.has_events():
+            host.mark_ready(endpoint)
+        return None
+    if isinstance(endpoint, UdpEndpoint):
+        out = endpoint.poll_transmit()
+        packet = None
+        if out is not None:
+            packet = transmit_udp(host, now, endpoint, out)
+            endpoint.wake()
+        if endpoint.events:
+            host.mark_ready(endpoint)
+        return packet
+    if isinstance(endpoint, Listener) and endpoint.closed:
+        key = (endpoint.local_addr, endpoint.local_port)
+        if host.listeners.get(key) is endpoint:
+            del host.listeners[key]
+            host.tcp_bound.remove(endpoint.local_addr, endpoint.local_port)
+        return None
+    if endpoint.events:
+        host.mark_ready(endpoint)
+    return None
+
+
+def poll_neighbours(host: Host, now: int) -> Packet | None:
+    """A frame that neighbour discovery wants sent; what could not be delivered is dealt with."""
+    for interface in host.ethernets:
+        neighbours = interface.neighbours
+        if neighbours is None:
+            continue
+        packet = neighbours.poll_transmit(now)
+        if packet is not None:
+            return packet
+    return None
+
+
+def neighbour_failures(host: Host, now: int) -> None:
+    """Packets whose neighbour does not answer: their senders are told (RFC 1122 section 2.4: not as ICMP from within,
+    RFC 4861 section 7.2.2, RFC 1812 section 5.2.7.1)."""
+    for interface in host.ethernets:
+        neighbours = interface.neighbours
+        if neighbours is None:
+            continue
+        for packet in neighbours.failures():
+            undeliverable(host, now, packet, interface.index)
+
+
+def undeliverable(host: Host, now: int, packet: Packet, index: int) -> None:
+    """A packet of this host, or one that it was to pass on, cannot reach its next hop."""
+    host.counters.ip.neighbour_unreachable += 1
+    buf = packet.to_bytes()
+    try:
+        if buf[0] >> 4 == 4:
+            header4 = parse_ipv4(buf)
+            if host.owner(header4.src) is not None:
+                own_undeliverable(host, now, buf)
+            else:
+                send_error4(host, now, buf, header4, index, False, ICMP_DEST_UNREACHABLE, ICMP_HOST_UNREACHABLE, 0)
+            return
+        header6 = parse_ipv6(buf)
+        if host.owner(header6.src) is not None:
+            own_undeliverable(host, now, buf)
+        else:
+            code = ICMPV6_ADDRESS_UNREACHABLE
+            send_error6(host, now, buf, header6, index, False, ICMPV6_DEST_UNREACHABLE, code, 0)
+    except BadPacket:
+        # A packet of a program's own making.
+        return
+
+
+def own_undeliverable(host: Host, now: int, buf: bytes) -> None:
+    """The error goes straight to whom it concerns."""
+    report(host, now, buf, HOST_UNREACHABLE, b"", 0, 0, 0, 0)
