@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.interop.netns import Inbox, Namespace, namespace, remove_stale
 
-from plankroad.link import tunctl
+from plankroad.link import netlink, tunctl
 from plankroad.link.device import DeviceLink
 from plankroad.link.netlink import RouteSocket
 from plankroad.link.segmentation import segment
@@ -148,6 +148,54 @@ def test_a_passed_descriptor_makes_a_link(ns: Namespace) -> None:
         assert (link.name, link.mtu, link.tx_csum, link.gso_max_size) == ("given", 1280, True, 65535)
     finally:
         link.close()
+
+
+def test_a_passed_descriptor_in_its_own_namespace_tells_the_mtu(ns: Namespace) -> None:
+    ns.run("ip", "tuntap", "add", "dev", "given", "mode", "tap")
+    ns.run("ip", "link", "set", "given", "mtu", "1234")
+    fd, _, _ = ns.call(tunctl.open_device, "given", tunctl.IFF_TAP, False)
+    link = ns.call(TapLink.from_fd, fd, mac=b"\x02\0\0\0\0\x07")
+    try:
+        assert (link.name, link.mtu, link.mac) == ("given", 1234, b"\x02\0\0\0\0\x07")
+        assert (link.tx_csum, link.gso_max_size, link.join) == (False, 0, True)
+    finally:
+        link.close()
+
+
+def test_routes_through_a_gateway_are_taken_away_again(ns: Namespace) -> None:
+    ns.run("ip", "tuntap", "add", "dev", "stays", "mode", "tap")
+    ns.run("ip", "link", "set", "stays", "up")
+    ns.run("ip", "addr", "add", "10.7.0.1/24", "dev", "stays")
+    link = ns.open_tap("stays")
+    for _ in range(2):
+        link.add_kernel_route("10.8.0.0/16", "10.7.0.2")
+    assert "10.8.0.0/16 via 10.7.0.2 dev stays" in ns.run("ip", "route")
+    with pytest.raises(ValueError, match="other family"):
+        link.add_kernel_route("10.8.0.0/16", "fd07::2")
+    with pytest.raises(OSError, match=r"stays: route 10\.9\.0\.0/16: .*unreachable"):
+        link.add_kernel_route("10.9.0.0/16", "192.0.2.1")
+    link.close()
+    assert "10.8.0.0" not in ns.run("ip", "route")
+
+
+def test_an_ipv6_address_is_in_use_when_open_returns(ns: Namespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel answers before it puts an IPv6 address to use: who binds to it or is sent to it could lose a race. The
+    race is seldom lost, so what is looked at is that its end is waited for, and that this ends.
+    """
+    waited: list[str] = []
+    really = netlink._wait_for_local_route
+
+    def wait(news: socket.socket, address: bytes) -> None:
+        really(news, address)
+        waited.append(socket.inet_ntop(socket.AF_INET6, address))
+
+    monkeypatch.setattr(netlink, "_wait_for_local_route", wait)
+    link = ns.open_tun(kernel_address=["10.7.0.1/24", "fd07::1/64"])
+    link.add_kernel_address("fd07::1/64")
+    assert waited == ["fd07::1"]
+    link.set_up(False)
+    link.add_kernel_address("fd07::9/64")
+    assert waited == ["fd07::1"], "on a device that is down there is nothing to wait for"
 
 
 # What goes wrong says what to do
@@ -483,6 +531,24 @@ def test_offloads_are_given_up_step_by_step(ns: Namespace, monkeypatch: pytest.M
     link = ns.open_tun(kernel_address=ADDRESSES)
     assert link.offloads == tunctl.OFFLOAD_STEPS[refused]
     assert link.udp_segmentation is (refused == 0)
+    assert link.send(Packet(ours(4, 1, 8) + build_icmp(8, 0, 0, b"")))
+    Inbox(link).next(lambda p: is_protocol(p, 4, 1))
+
+
+def test_a_kernel_without_virtio_net_headers_is_done_without(
+    ns: Namespace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    really = fcntl.ioctl
+
+    def older_kernel(fd: int, request: int, argument: Any = 0) -> Any:
+        if request == tunctl.TUNGETFEATURES:
+            return (tunctl.IFF_TUN | tunctl.IFF_TAP | tunctl.IFF_NO_PI).to_bytes(4, sys.byteorder)
+        return really(fd, request, argument)
+
+    monkeypatch.setattr(fcntl, "ioctl", older_kernel)
+    link = ns.open_tun(kernel_address=ADDRESSES)
+    assert (link.vnet_header, link.tx_csum, link.gso_max_size, link.join) == (False, False, 0, True)
+    assert "super-segments are cut in software" in caplog.text
     assert link.send(Packet(ours(4, 1, 8) + build_icmp(8, 0, 0, b"")))
     Inbox(link).next(lambda p: is_protocol(p, 4, 1))
 

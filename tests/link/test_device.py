@@ -246,6 +246,35 @@ def test_nonsense_is_lost_and_counted(kernel: Kernel) -> None:
     assert link.counters.tx_errors == 2
 
 
+def test_the_end_of_a_packet_socket_is_told_after_what_came_before(kernel: Kernel) -> None:
+    link = kernel.link()
+    kernel.socket.send(PLAIN + b"last")
+    kernel.socket.close()
+    assert [p.head for p in link.receive()] == [b"last"]
+    with pytest.raises(OSError, match="the other end has gone"):
+        link.receive()
+
+
+def test_a_header_cut_short_or_wrong_is_counted(kernel: Kernel) -> None:
+    link = kernel.link()
+    for data in (b"short", vnet(1, 0, 0, 0, 20, 16) + bytes(37), vnet(1, 0, 0, 0, 20, 16) + bytes(38)):
+        kernel.socket.send(data)
+    assert [len(p) for p in link.receive()] == [38]
+    assert link.counters.rx_errors == 2
+
+
+def test_more_kinds_of_headers_than_are_kept(kernel: Kernel) -> None:
+    """A peer that makes the kernel vary its headers costs no memory, and each still means what it says."""
+    link = kernel.link()
+    for start in range(14, 614):
+        kernel.socket.send(vnet(1, 0, 0, 0, start, 6) + bytes(700))
+        assert [(p.csum_start, p.csum_offset) for p in link.receive()] == [(start, 6)]
+        assert link.send(Packet(bytes(700), csum_start=start, csum_offset=6))
+        assert kernel.read() == [vnet(1, 0, 0, 0, start, 6) + bytes(700)]
+    assert len(link._known) <= 256
+    assert len(link._headers) <= 256
+
+
 def test_after_close_nothing_passes(kernel: Kernel) -> None:
     link = kernel.link()
     link.close()

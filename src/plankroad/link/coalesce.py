@@ -93,9 +93,6 @@ def coalesce(packets: list[Packet], ethernet: bool = False) -> list[Packet]:
             result.append(packet)
             continue
         group = groups.get(key)
-        if l4 + 20 > len(buf):
-            result.append(packet)
-            continue
         data_start = l4 + (buf[l4 + 12] >> 4 << 2)
         flags = buf[l4 + 13]
         # Anything but data with ACK, PSH, FIN alone, and anything already cut short or joined, passes by itself and

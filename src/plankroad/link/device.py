@@ -265,6 +265,11 @@ class DeviceLink(Link):
                 if error.errno in _GONE:
                     raise OSError(errno.ENODEV, f"{self.name}: the device has gone") from None
                 raise
+            if not data:
+                # The end of a packet socket: whoever had the device for us has closed it.
+                if batch:
+                    break
+                raise OSError(errno.ENODEV, f"{self.name}: the other end has gone")
             if overhead:
                 try:
                     packet = self._decode(data)
