@@ -16,10 +16,9 @@ A4, B4 = b"\x0a\0\0\1", b"\xc0\0\x02\x63"
 A6, B6 = b"\xfd" + bytes(14) + b"\1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\2"
 U32 = st.integers(0, 0xFFFFFFFF)
 U16 = st.integers(0, 0xFFFF)
-FIELDS = (
-    "src_port dst_port seq ack flags wnd payload urgent mss wscale sack_permitted has_ts ts_val ts_ecr sack "
-    "user_timeout fast_open md5 ao bad_options gso_size"
-).split()
+FIELDS = ["src_port", "dst_port", "seq", "ack", "flags", "wnd", "payload", "urgent", "gso_size"]
+FIELDS += ["mss", "wscale", "sack_permitted", "has_ts", "ts_val", "ts_ecr", "sack", "user_timeout", "fast_open"]
+FIELDS += ["md5", "ao", "bad_options"]
 
 
 def with_options(options: bytes, flags: int = ACK, payload: bytes = b"") -> Segment:
@@ -105,9 +104,14 @@ def test_checksum_of_a_full_size_segment() -> None:
 
 def test_numbers_are_masked_on_exit() -> None:
     seg = Segment(1, 2, (7 << 32) + 5, (9 << 32) + 6, ACK, 0)
-    seg.sack = [((1 << 32) + 1, (1 << 32) + 2)]
-    back = parse_tcp(build_tcp(seg, A4, B4), 0, 32)
-    assert (back.seq, back.ack, back.sack) == (5, 6, [(1, 2)])
+    seg.has_ts, seg.ts_val, seg.ts_ecr = True, (1 << 32) + 3, (2 << 32) + 4
+    for sack in ([], [((1 << 32) + 1, (1 << 32) + 2)]):
+        seg.sack = sack
+        head = build_tcp(seg, A4, B4)
+        assert tcp_checksum_ok(head, 0, len(head), A4, B4)
+        back = parse_tcp(head, 0, len(head))
+        assert (back.seq, back.ack, back.ts_val, back.ts_ecr) == (5, 6, 3, 4)
+        assert back.sack == ([(1, 2)] if sack else [])
 
 
 @pytest.mark.parametrize(("has_ts", "most"), [(False, 4), (True, 3)])
@@ -234,7 +238,8 @@ def test_a_fast_open_cookie_counts_in_a_syn_only() -> None:
 
 
 def test_reserved_bits_are_ignored() -> None:
-    """RFC 9293 section 3.1: "must be ignored in received segments if the corresponding future features are not"."""
+    """RFC 9293 section 3.1: "must be ignored in received segments if the corresponding future features are not
+    implemented"."""
     seg = bytearray(build_tcp(Segment(1, 2, 3, 4, ACK, 5), A4, B4))
     seg[12] |= 0x0F
     assert parse_tcp(bytes(seg), 0, 20).flags == ACK

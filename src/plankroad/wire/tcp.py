@@ -128,7 +128,7 @@ def _parse_options(buf: bytes, i: int, end: int, seg: Segment) -> None:
                 seg.user_timeout = buf[i + 2] << 8 | buf[i + 3]
         elif kind == OPT_FAST_OPEN:
             # RFC 7413 section 4.1.1: an even cookie of 4 to 16 bytes, or none; "Options with invalid Length values
-            # or without SYN flag set MUST be ignored."
+            # or without the SYN flag set MUST be ignored."
             if seg.flags & SYN and (length == 2 or (6 <= length <= 18 and length & 1 == 0)):
                 seg.fast_open = buf[i + 2 : after]
         elif kind == OPT_MD5:
@@ -149,14 +149,14 @@ def tcp_checksum_ok(buf: bytes, start: int, end: int, src: bytes, dst: bytes) ->
 
 
 def _build_options(seg: Segment) -> bytes:
-    """The options of `seg` as 32-bit words, padded with NOP where that aligns what follows, else with EOL."""
+    """The options of `seg`, each aligned to 32 bits by NOPs before it; a cookie is filled up with them."""
     out = b""
     if seg.mss:
         out = bytes([OPT_MSS, 4, seg.mss >> 8 & 0xFF, seg.mss & 0xFF])
     if seg.has_ts:
         # RFC 7323 appendix A: two NOPs align the timestamps; SACK-permitted fits in their place.
         lead = 0x0402080A if seg.sack_permitted else 0x0101080A
-        out += _pack_words(lead, seg.ts_val, seg.ts_ecr)
+        out += _pack_words(lead, seg.ts_val & 0xFFFFFFFF, seg.ts_ecr & 0xFFFFFFFF)
     elif seg.sack_permitted:
         out += b"\x01\x01\x04\x02"
     if seg.wscale >= 0:
@@ -244,7 +244,7 @@ def build_tcp(seg: Segment, src: bytes, dst: bytes, partial: bool = False) -> by
         if options:
             value += int.from_bytes(options, "big")
         elif header_length == 32:
-            value += 0x0101080A + seg.ts_val + seg.ts_ecr
+            value += 0x0101080A + (seg.ts_val & 0xFFFFFFFF) + (seg.ts_ecr & 0xFFFFFFFF)
         if payload:
             rest = big_sum(payload) % 65535
             value += rest << 8 if len(payload) & 1 else rest
@@ -261,8 +261,8 @@ def build_tcp(seg: Segment, src: bytes, dst: bytes, partial: bool = False) -> by
             value,
             seg.urgent,
             0x0101080A,
-            seg.ts_val,
-            seg.ts_ecr,
+            seg.ts_val & 0xFFFFFFFF,
+            seg.ts_ecr & 0xFFFFFFFF,
         )
     head = _pack(seg.src_port, seg.dst_port, seq, ack, offset_flags, seg.wnd, value, seg.urgent)
     return head + options if options else head
