@@ -57,10 +57,10 @@ def test_each_pattern_of_the_compiled_list_matches_something(pattern: str) -> No
 
 @pytest.mark.either
 def test_packages_of_compiled_rooms_only_re_export() -> None:
-    """`__init__.py` is never compiled, so nothing that is to be fast may live there."""
+    """`__init__.py` is never compiled: what is to be fast may not live there."""
     for pattern in PATTERNS:
         init = (ROOT / "src" / "plankroad" / pattern).parent / "__init__.py"
-        if init.parent.name != "plankroad":
+        if pattern.endswith("/*.py"):
             text = init.read_text(encoding="utf-8")
             assert "def " not in text, init
             assert "class " not in text, init
