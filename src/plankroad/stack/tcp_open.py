@@ -1,0 +1,155 @@
+"""OPEN, active and passive (RFC 9293 section 3.9.1.1): who may connect from where, who may listen."""
+
+from __future__ import annotations
+
+import errno
+
+from plankroad.stack.host import Host
+from plankroad.stack.output import is_group
+from plankroad.stack.ports import ANY4, ANY6
+from plankroad.stack.routing import find_route, scope_of, source_fits, source_for
+from plankroad.stack.tcp_input import set_source_route
+from plankroad.stack.tcp_output import refresh, register
+from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.connection import Connection
+from plankroad.tcp.cookies import SynCookies
+from plankroad.tcp.listen import Listener
+from plankroad.udp.endpoint import os_error
+from plankroad.wire.address import is_broadcast, is_multicast, is_unspecified
+
+
+class TcpPortProbe:
+    """Whether a local port is taken for a connection to one remote end, as `PortAllocator.allocate` asks."""
+
+    __slots__ = ("host", "local", "remote", "remote_port")
+
+    def __init__(self, host: Host, local: bytes, remote: bytes, remote_port: int) -> None:
+        self.host = host
+        self.local = local
+        self.remote = remote
+        self.remote_port = remote_port
+
+    def in_use(self, port: int) -> bool:
+        """The four-tuple is in the table, or somebody listens at the port."""
+        host = self.host
+        if (self.local, port, self.remote, self.remote_port) in host.connections:
+            return True
+        # A connection of the host to the very port it would get, at the same address, would be to itself.
+        if port == self.remote_port and self.local == self.remote:
+            return True
+        return host.tcp_bound.conflict(self.local, port)
+
+
+def connect(
+    host: Host,
+    now: int,
+    remote: bytes,
+    port: int,
+    local: bytes,
+    local_port: int,
+    config: TcpConfig | None,
+    interface: int,
+) -> Connection:
+    """Open a connection. `Stack.connect` says what is what."""
+    settings = host.config.tcp if config is None else config
+    settings.validate()
+    if len(remote) not in (4, 16) or not 1 <= port <= 65535 or not 0 <= local_port <= 65535:
+        raise os_error(errno.EINVAL)
+    if local and is_unspecified(local):
+        if len(local) != len(remote):
+            raise os_error(errno.EAFNOSUPPORT)
+        local = b""
+    if local and len(local) != len(remote):
+        raise os_error(errno.EAFNOSUPPORT)
+    # RFC 9293 section 3.9.2.3, MUST-46: "A TCP implementation MUST reject as an error a local OPEN call for an
+    # invalid remote IP address (e.g., a broadcast or multicast address)". The errno is Linux's.
+    if is_multicast(remote) or is_broadcast(remote) or is_unspecified(remote):
+        raise os_error(errno.ENETUNREACH)
+    hops = settings.source_route
+    first = hops[0] if hops and len(remote) == 4 else remote
+    scope = interface if interface >= 0 else scope_of(host, local, remote, -1)
+    route = find_route(host, first, 0, scope)
+    if route is None or is_group(route.interface, remote):
+        raise os_error(errno.ENETUNREACH)
+    if local:
+        if host.owner(local) is None:
+            raise os_error(errno.EADDRNOTAVAIL)
+        if not source_fits(host, local, route):
+            raise os_error(errno.EINVAL)
+    else:
+        # MUST-44: "the TCP implementation MUST ask the IP layer for an IP address".
+        local = source_for(host, first, route)
+        if not local:
+            raise os_error(errno.EADDRNOTAVAIL)
+    if local_port:
+        if (local, local_port, remote, port) in host.connections:
+            raise os_error(errno.EADDRINUSE)
+    else:
+        probe = TcpPortProbe(host, local, remote, port)
+        local_port = host.tcp_ports.allocate(local, remote, port, probe.in_use)
+    mtu = host.pmtu.get(now, first, route.path_mtu())
+    connection = Connection(
+        settings,
+        host.counters.tcp,
+        local,
+        local_port,
+        remote,
+        port,
+        host.isn.isn(now, local, local_port, remote, port),
+        host.isn.ts_offset(local, local_port, remote, port),
+        route.interface.mtu,
+        mtu,
+        host.work,
+        host.log,
+    )
+    path = register(host, now, connection, -1)
+    if interface >= 0:
+        path.scope = interface
+    if hops:
+        set_source_route(path, hops)
+    refresh(host, now, path)
+    connection.open(now)
+    return connection
+
+
+def listen(host: Host, local: bytes, port: int, backlog: int, config: TcpConfig | None, v6only: bool) -> Listener:
+    """Listen for connections. `Stack.listen` says what is what."""
+    settings = host.config.tcp if config is None else config
+    if len(local) not in (0, 4, 16) or not 0 <= port <= 65535:
+        raise os_error(errno.EINVAL)
+    if local == ANY6 and not v6only:
+        local = b""
+    if local and local not in (ANY4, ANY6) and host.owner(local) is None:
+        raise os_error(errno.EADDRNOTAVAIL)
+    if port == 0:
+        probe = TcpPortProbe(host, local, b"", 0)
+        try:
+            port = host.tcp_ports.allocate(local, b"", 0, probe.in_use)
+        except OSError:
+            raise os_error(errno.EADDRINUSE) from None
+    elif host.tcp_bound.conflict(local, port):
+        sweep_listeners(host)
+        if host.tcp_bound.conflict(local, port):
+            raise os_error(errno.EADDRINUSE)
+    listener = Listener(
+        settings,
+        host.counters.tcp,
+        local,
+        port,
+        backlog,
+        host.isn,
+        SynCookies(host.secret),
+        host.work,
+        host.log,
+    )
+    host.listeners[(local, port)] = listener
+    host.tcp_bound.add(local, port)
+    return listener
+
+
+def sweep_listeners(host: Host) -> None:
+    """Take out the listeners that were closed and not polled since."""
+    for key, listener in list(host.listeners.items()):
+        if listener.closed:
+            del host.listeners[key]
+            host.tcp_bound.remove(key[0], key[1])
