@@ -106,9 +106,10 @@ def test_timestamps_alone() -> None:
 
 
 def test_timestamps_with_addresses() -> None:
-    options = b"\x01" + o.build_timestamp(o.TimestampOption(o.TIMESTAMP_AND_ADDRESS, 5, 0, [(bytes(4), 0)])) + b"\x01"
+    before = b"\x01" + o.build_router_alert()
+    options = before + o.build_timestamp(o.TimestampOption(o.TIMESTAMP_AND_ADDRESS, 5, 0, [(bytes(4), 0)])) + b"\x01"
     filled = o.record_timestamp(options, [OWN, G1], 77)
-    assert filled == b"\x01" + bytes([68, 12, 13, 1]) + OWN + (77).to_bytes(4, "big") + b"\x01"
+    assert filled == before + bytes([68, 12, 13, 1]) + OWN + (77).to_bytes(4, "big") + b"\x01"
 
 
 def test_prespecified_timestamps_are_filled_by_their_owners_only() -> None:
@@ -180,6 +181,15 @@ def test_where_an_option_is_wrong(options: bytes, at: int) -> None:
 def test_full_routes_and_empty_ones_are_right() -> None:
     assert o.find_option_error(b"\x07\x07\x08" + bytes(4) + b"\x83\x03\x04" + b"\x44\x04\x05\x00") == -1
     assert o.find_option_error(b"\x00\x07\x00") == -1  # nothing counts behind End of Option List
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x05", b"\x04\x00" + bytes(4), b"\x05\x00" + bytes(3), b"\x05\x01" + bytes(4), b"\x07\x00" + bytes(4)],
+)
+def test_a_timestamp_that_is_wrong_inside_is_refused(data: bytes) -> None:
+    with pytest.raises(BadPacket, match="timestamp"):
+        o.parse_timestamp(o.Ipv4Option(68, 0, data))
 
 
 @given(st.binary(max_size=40))

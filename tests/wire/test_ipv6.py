@@ -157,6 +157,12 @@ def test_an_authentication_header_is_walked_over_in_a_quote_but_not_on_receipt()
     assert parse_ipv6(packet(51, ah)).protocol == 51
 
 
+def test_no_upper_layer_is_looked_for_in_a_later_fragment() -> None:
+    assert upper_layer(build_fragment(TCP, 8, True, 1) + bytes(20), 0, 28, 44) == (TCP, -1)
+    assert upper_layer(build_fragment(TCP, 2048, False, 1) + bytes(20), 0, 28, 44) == (TCP, -1)
+    assert upper_layer(build_fragment(TCP, 0, True, 1) + bytes(20), 0, 28, 44) == (TCP, 8)
+
+
 def test_which_headers_are_walked_over() -> None:
     assert [kind for kind in range(256) if is_extension_header(kind)] == [0, 43, 44, 60]
 

@@ -144,6 +144,20 @@ def test_data_segments_have_timestamps_then_sack() -> None:
     assert build_tcp(seg, A4, B4)[32:].hex(" ") == "01 01 05 0a 00 00 00 0a 00 00 00 14"
 
 
+def test_no_room_for_even_one_sack_block() -> None:
+    seg = Segment(1, 2, 3, 4, SYN, 5)
+    seg.mss, seg.wscale, seg.has_ts, seg.fast_open, seg.sack = 1460, 7, True, bytes(12), [(1, 2)]
+    head = build_tcp(seg, A4, B4)
+    assert (len(head), options_length(seg)) == (56, 36)
+    assert parse_tcp(head, 0, 56).sack == []
+
+
+def test_a_pseudo_header_sum_that_is_a_multiple_of_65535_is_all_ones() -> None:
+    """0 is no sum that anything but zeros has; a link may take a field of 0 for one that is not filled in."""
+    fill = (0xFFFF - pseudo_sum(A4, bytes(4), PROTO_TCP, 20)).to_bytes(2, "big")
+    assert build_tcp(Segment(1, 2, 3, 4, ACK, 5), A4, b"\0\0" + fill, True)[16:18] == b"\xff\xff"
+
+
 def test_options_that_do_not_fit_are_refused() -> None:
     seg = Segment(1, 2, 3, 0, SYN, 5)
     seg.mss, seg.wscale, seg.has_ts, seg.fast_open = 1460, 7, True, bytes(16)

@@ -185,7 +185,7 @@ def _build_options(seg: Segment) -> bytes:
 def options_length(seg: Segment) -> int:
     """Bytes of options that `build_tcp` makes of `seg`, padding included: 0 to 40, a multiple of 4.
 
-    What an MSS must give up for options (RFC 6691 section 2, SHLD-5 and MUST-16 of RFC 9293).
+    What an MSS must give up for options (RFC 6691 section 2; MUST-16 of RFC 9293).
     """
     length = 0
     if seg.mss:
