@@ -157,7 +157,7 @@ def test_a_passed_descriptor_in_its_own_namespace_tells_the_mtu(ns: Namespace) -
     link = ns.call(TapLink.from_fd, fd, mac=b"\x02\0\0\0\0\x07")
     try:
         assert (link.name, link.mtu, link.mac) == ("given", 1234, b"\x02\0\0\0\0\x07")
-        assert (link.tx_csum, link.gso_max_size, link.join) == (False, 0, True)
+        assert (link.vnet_header, link.gso_max_size, link.join) == (False, 65535, True)
     finally:
         link.close()
 
@@ -547,7 +547,7 @@ def test_a_kernel_without_virtio_net_headers_is_done_without(
 
     monkeypatch.setattr(fcntl, "ioctl", older_kernel)
     link = ns.open_tun(kernel_address=ADDRESSES)
-    assert (link.vnet_header, link.tx_csum, link.gso_max_size, link.join) == (False, False, 0, True)
+    assert (link.vnet_header, link.offloads, link.join) == (False, 0, True)
     assert "super-segments are cut in software" in caplog.text
     assert link.send(Packet(ours(4, 1, 8) + build_icmp(8, 0, 0, b"")))
     Inbox(link).next(lambda p: is_protocol(p, 4, 1))

@@ -43,7 +43,17 @@ def test_sent_packets_are_complete_and_cut() -> None:
     assert link.send(tcp_super(4, SEGMENT, 1000))
     assert link.send(Packet(b"head", b"tail"))
     assert far.got == [*tcp_parts(4, SEGMENT, 1000), b"headtail"]
-    assert link.counters.tx_packets == 5
+    assert (link.tx_csum, link.gso_max_size) == (True, 65535)
+    assert (link.counters.tx_packets, link.counters.tx_cut, link.counters.tx_completed) == (5, 1, 4)
+
+
+def test_nonsense_is_lost_and_counted() -> None:
+    far = Far()
+    link = CallableLink(far.transmit)
+    assert link.send(Packet(b"abc", gso_type=1, gso_size=1))
+    assert link.send(Packet(b"abc", csum_start=20, csum_offset=16))
+    assert far.got == []
+    assert link.counters.tx_errors == 2
 
 
 def test_any_answer_but_false_means_taken() -> None:

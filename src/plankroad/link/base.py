@@ -19,9 +19,9 @@ class Link(ABC):
 
     `name`: for people and logs. `mtu`: the largest IP packet in bytes, Ethernet header not counted.
     `ethernet`: whether packets are Ethernet frames (then `mac` is the 6-byte address of the stack's end) or IP.
-    `tx_csum`: the link finishes partial checksums (`Packet.csum_start`) or passes them on to one who does.
-    `gso_max_size`: the largest IP packet it takes as a super-segment; 0 where each is cut in software first. Any
-    link takes any `Packet`: what it cannot hand on it completes and cuts itself (see `link.segmentation`).
+    `tx_csum`: the stack leaves checksums to the link (`Packet.csum_start`), which finishes them or passes them on to
+    one who does. `gso_max_size`: the largest IP packet that the stack may give it as a super-segment, 0 for none; the
+    link cuts it or passes it on likewise (see `link.segmentation`). They say what pays; any link takes any `Packet`.
 
     Nothing here blocks. A link with a file descriptor (`fileno`) is watched by the owner of the event loop: readable
     means `receive`, writable means that a refused `send` may be tried again. One without tells by the callback of

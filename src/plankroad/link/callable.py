@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from plankroad.link.base import Link
 from plankroad.link.coalesce import coalesce
+from plankroad.link.segmentation import MAX_PACKET, segment
 from plankroad.wire.packet import Packet
 
 
@@ -42,7 +43,7 @@ class CallableLink(Link):
 
         `join`: batches are put through `link.coalesce.coalesce`.
         """
-        super().__init__(name, mtu, ethernet=ethernet, mac=mac)
+        super().__init__(name, mtu, ethernet=ethernet, mac=mac, tx_csum=True, gso_max_size=MAX_PACKET)
         if mtu < 1 or queue_packets < 1 or batch_packets < 1:
             raise ValueError("mtu, queue_packets and batch_packets must be at least 1")
         if fileno >= 0 and poll is None:
@@ -130,7 +131,17 @@ class CallableLink(Link):
             if not self._drain():
                 self.counters.tx_refused += 1
                 return False
-            for part in self.lower(packet):
+            try:
+                # Cutting here costs less than a round through the stack for each segment.
+                parts = segment(packet, self.ethernet)
+            except ValueError:
+                self.counters.tx_errors += 1
+                return True
+            if packet.gso_type:
+                self.counters.tx_cut += 1
+            if packet.csum_start:
+                self.counters.tx_completed += len(parts)
+            for part in parts:
                 unsent.append(part.to_bytes())
         if self._drain():
             self._unsent_of = None

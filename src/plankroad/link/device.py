@@ -39,6 +39,10 @@ _GONE: Final = (errno.EBADFD, errno.ENODEV, errno.EBADF, errno.ENXIO)
 class DeviceLink(Link):
     """A link on a packet descriptor: each read and write is one packet, after a virtio-net header if `vnet_header`.
 
+    It takes super-segments in any case: where the kernel does not cut them, it does. A super-segment costs the stack
+    as much as one segment, so cutting late is worth it (half as much again to the second, measured). Who wants none
+    sets `gso_max_size` to 0 before the stack sees the link.
+
     `created`: the device was made by `open` and vanishes on `close`. `offloads`: the `TUN_F_` bits (`link.tunctl`)
     the kernel took: what it may hand us unfinished. `udp_segmentation`: it takes UDP super-segments. `batch_packets`
     and `batch_bytes` bound one `receive`. `join`: received batches go through `link.coalesce.coalesce`.
@@ -66,8 +70,8 @@ class DeviceLink(Link):
             mtu,
             ethernet=ethernet,
             mac=mac,
-            tx_csum=vnet_header,
-            gso_max_size=MAX_IP_PACKET if vnet_header else 0,
+            tx_csum=True,
+            gso_max_size=MAX_IP_PACKET,
         )
         if mtu < 1 or batch_packets < 1 or batch_bytes < 1:
             raise ValueError("mtu, batch_packets and batch_bytes must be at least 1")
@@ -361,13 +365,13 @@ class DeviceLink(Link):
         """Cut and complete in software what the kernel does not, and send the parts; False when it got stuck."""
         counters = self.counters
         try:
-            self._unsent.extend(segment(packet, self.ethernet, self.tx_csum))
+            self._unsent.extend(segment(packet, self.ethernet, self.vnet_header))
         except ValueError:
             counters.tx_errors += 1
             return True
         if packet.gso_type:
             counters.tx_cut += 1
-        if not self.tx_csum:
+        if not self.vnet_header:
             counters.tx_completed += len(self._unsent)
         if self._send_parts():
             return True
