@@ -1,5 +1,7 @@
 """Two grounds for the same scenario: the kernel's loopback under asyncio, and two stacks of ours joined by a link.
 
+Ours run in virtual time (`run_virtual`), or on asyncio's own loop (`run`).
+
 A `Net` has two ends. Each end has the methods of an event loop that open and serve; `host` is the server's address.
 """
 
@@ -9,11 +11,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from plankroad.aio.open import open_link
 from plankroad.aio.stack import AsyncStack
 from plankroad.link.memory import MemoryLink
+from plankroad.sim.events import Simulator
+from plankroad.sim.loop import SimulatedLoop
 from plankroad.stack.config import StackConfig
 
 #: Seconds that a scenario may take; none comes near it unless something hangs.
@@ -53,10 +57,15 @@ async def kernel_net() -> AsyncIterator[Net]:
 
 @asynccontextmanager
 async def plank_net(
-    *, mtu: int = 1500, config: StackConfig | None = None, gso: bool = False, hosts: dict[str, str] | None = None
+    *,
+    mtu: int = 1500,
+    config: StackConfig | None = None,
+    gso: bool = False,
+    queue_packets: int = 1024,
+    hosts: dict[str, str] | None = None,
 ) -> AsyncIterator[Net]:
     """Two stacks, 10.0.0.1 (server) and 10.0.0.2 (client), also fd00::1 and fd00::2."""
-    ends = MemoryLink.pair(mtu, tx_csum=gso, gso_max_size=65535 if gso else 0)
+    ends = MemoryLink.pair(mtu, tx_csum=gso, gso_max_size=65535 if gso else 0, queue_packets=queue_packets)
     stacks: list[AsyncStack] = []
     for i, link in enumerate(ends):
         stacks.append(
@@ -75,18 +84,23 @@ async def plank_net(
         await asyncio.gather(stacks[0].aclose(2.0), stacks[1].aclose(2.0))
 
 
-def run(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run a scenario with a limit; what an event loop would only log fails it."""
+T = TypeVar("T")
 
-    async def limited() -> Any:
-        complaints: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
-        async with asyncio.timeout(LIMIT):
-            result = await main
-        assert complaints == []
-        return result
 
-    return asyncio.run(limited())
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in virtual time."""
+    with asyncio.Runner(loop_factory=lambda: SimulatedLoop(Simulator())) as runner:
+        return runner.run(main)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on asyncio's own loop."""
+    return asyncio.run(main)
+
+
+def given(protocol: Any) -> Any:
+    """`functools.partial(given, protocol)`: a factory of one protocol."""
+    return protocol
 
 
 class Recorder(asyncio.Protocol):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import functools
 import pathlib
 import socket
 import ssl
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.aio.nets import LIMIT, Net, Recorder, kernel_net, plank_net
+from tests.aio.nets import LIMIT, Net, Recorder, given, kernel_net, plank_net, run, run_virtual
 
 Scenario = Callable[[Net], Awaitable[Any]]
 SCENARIOS: list[Scenario] = []
@@ -175,9 +176,9 @@ async def writing_is_refused_after_eof(net: Net) -> Any:
     listening, transport = await connected(net, client, server)
     transport.write_eof()
     errors = []
-    for call in (transport.write, lambda data: transport.writelines([data])):
+    for call, data in ((transport.write, b"late"), (transport.writelines, [b"late"])):
         try:
-            call(b"late")
+            call(data)
         except RuntimeError as exc:
             errors.append(type(exc).__name__)
     for bad in ("text", 5, None, [1]):
@@ -404,9 +405,9 @@ async def a_buffered_protocol(net: Net) -> Any:
     results = []
     for size in (3, 100_000):
         client, server = Recorder(), Buffered(size)
-        listening = await net.server.create_server(lambda server=server: server, net.host, 0)
+        listening = await net.server.create_server(functools.partial(given, server), net.host, 0)
         port = listening.sockets[0].getsockname()[1]
-        transport, _ = await net.client.create_connection(lambda client=client: client, net.host, port)
+        transport, _ = await net.client.create_connection(functools.partial(given, client), net.host, port)
         data = bytes(range(256)) * 40
         transport.write(data)
         transport.close()
@@ -459,20 +460,6 @@ async def a_protocol_that_fails(net: Net) -> Any:
         listening.close()
         results.append((where, server.log))
     return results
-
-
-@scenario
-async def a_factory_that_fails(net: Net) -> Any:
-    def factory() -> asyncio.Protocol:
-        raise ZeroDivisionError
-
-    listening = await net.server.create_server(factory, net.host, 0)
-    client = Recorder()
-    port = listening.sockets[0].getsockname()[1]
-    await net.client.create_connection(lambda: client, net.host, port)
-    await client.lost()
-    listening.close()
-    return client.log[0], len(client.log) <= 3
 
 
 @scenario
@@ -759,9 +746,20 @@ async def a_datagram_that_is_too_large(net: Net) -> Any:
     return protocol.log
 
 
+@pytest.fixture(scope="module")
+def over_the_kernel() -> dict[str, tuple[Any, list[str]]]:
+    """Results of the kernel's sockets, each scenario played once."""
+    return {}
+
+
+@pytest.mark.parametrize("runner", [run_virtual, run], ids=["virtual", "real"])
 @pytest.mark.parametrize("function", SCENARIOS, ids=lambda function: function.__name__)
-def test_as_over_the_kernels_sockets(function: Scenario) -> None:
-    expected, expected_told = asyncio.run(play(function, kernel_net))
-    got, told = asyncio.run(play(function, plank_net))
-    assert got == expected
-    assert told == expected_told
+def test_as_over_the_kernels_sockets(
+    function: Scenario, runner: Callable[..., Any], over_the_kernel: dict[str, tuple[Any, list[str]]]
+) -> None:
+    name = function.__name__
+    if name not in over_the_kernel:
+        over_the_kernel[name] = run(play(function, kernel_net))
+    got, told = runner(play(function, plank_net))
+    assert got == over_the_kernel[name][0]
+    assert told == over_the_kernel[name][1]

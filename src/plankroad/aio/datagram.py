@@ -42,6 +42,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         "_conn_lost",
         "_context",
         "_driver",
+        "_early",
         "_limits",
         "_loop",
         "_protocol",
@@ -73,6 +74,7 @@ class DatagramTransport(asyncio.DatagramTransport):
         self._closing = False
         self._conn_lost = 0
         self._started = False
+        self._early = 0  # events before connection_made
         endpoint.owner = self
         registry.add(self)
 
@@ -175,7 +177,9 @@ class DatagramTransport(asyncio.DatagramTransport):
 
     def handle_events(self, events: int) -> None:
         """See `EventHandler`."""
-        if self._started and not self._conn_lost:
+        if not self._started:
+            self._early |= events
+        elif not self._conn_lost:
             self._context.run(self._on_events, events)
 
     def _make(self) -> None:
@@ -190,7 +194,7 @@ class DatagramTransport(asyncio.DatagramTransport):
     def _begin(self) -> None:
         self._started = True
         if not self._conn_lost:
-            self._context.run(self._on_events, EVENT_READABLE | EVENT_SOFT_ERROR | self._udp.poll_events())
+            self._context.run(self._on_events, self._early | self._udp.poll_events())
             self._driver.push()
 
     def _on_events(self, events: int) -> None:

@@ -2,7 +2,9 @@
 
 A wake-up (packets on a link, the timer, room on a link) is done in one go, by `flush`:
 
-    all that arrived -> stack.receive; stack.poll_transmit -> link.send; events -> owners; again until quiet; timer
+    all that arrived -> stack.receive; events -> owners; stack.poll_transmit -> link.send; again until quiet; timer
+
+Events come first, so that what a program answers leaves together with the acknowledgement of what it answers.
 
 A program's command (a write, a close) is followed by `push`: its packets leave at once, but no event is handed out
 from inside the program's own call; a `flush` is scheduled for those.
@@ -218,6 +220,7 @@ class Driver:
         self.flushes += 1
         done = False
         try:
+            self._dispatch()
             for _ in range(MAX_ROUNDS):
                 self._again = False
                 self._transmit()

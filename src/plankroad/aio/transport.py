@@ -13,12 +13,12 @@ import asyncio
 import contextvars
 import logging
 from asyncio import constants as asyncio_constants
+from asyncio.transports import _FlowControlMixin
 from collections import deque
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from plankroad.aio.errors import os_error, to_bytes
-from plankroad.aio.flow import WriteLimits
 from plankroad.aio.names import socket_name
 from plankroad.aio.socketview import ConnectionSocket
 from plankroad.endpoint import EVENT_CLOSED, EVENT_ERROR, EVENT_WRITABLE
@@ -41,11 +41,12 @@ OFFER_SIZE: Final = 256 * 1024
 LOST_WRITES_LOGGED: Final = 5
 
 
-class TcpTransport(asyncio.Transport):
+class TcpTransport(_FlowControlMixin):
     """A stream transport. Made by `AsyncStack` and `Server`, never by programs.
 
     Private attributes that asyncio itself looks at: `_start_tls_compatible` (`loop.start_tls`),
-    `_sendfile_compatible` (`loop.sendfile` copies through `write`), `_force_close` (sslproto).
+    `_sendfile_compatible` (`loop.sendfile` copies through `write`, and wants a `_FlowControlMixin`, which is also what
+    keeps the write limits), `_force_close` (sslproto).
     """
 
     __slots__ = (
@@ -61,8 +62,6 @@ class TcpTransport(asyncio.Transport):
         "_early",
         "_eof_received",
         "_error_deferred",
-        "_limits",
-        "_loop",
         "_offset",
         "_paused",
         "_protocol",
@@ -87,15 +86,13 @@ class TcpTransport(asyncio.Transport):
         registry: Registry,
         server: Server | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(None, loop)
         self._driver = driver
-        self._loop = loop
         self._conn = connection
         self._registry = registry
         self._server = server
         self._context = contextvars.copy_context()
         self._socket: ConnectionSocket | None = None
-        self._limits = WriteLimits()
         self._buffer: deque[bytes] = deque()  # what the connection has not taken
         self._offset = 0  # octets of the first chunk that it has taken
         self._buffer_size = 0
@@ -175,13 +172,6 @@ class TcpTransport(asyncio.Transport):
     def get_write_buffer_size(self) -> int:
         """Bytes that wait in the transport; those in the connection's send buffer are not counted."""
         return self._buffer_size
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        return (self._limits.low, self._limits.high)
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        self._limits.set(high, low)
-        self._after_write()
 
     # What a program may do
 
@@ -399,12 +389,8 @@ class TcpTransport(asyncio.Transport):
             self._offset = taken
         self._buffer.append(data)
         self._buffer_size += len(data) - taken
-        self._after_write()
+        self._maybe_pause_protocol()
         return taken > 0
-
-    def _after_write(self) -> None:
-        if self._protocol is not None:
-            self._limits.after_write(self._buffer_size, self._loop, self._protocol, self)
 
     def _write_ready(self) -> None:
         """The connection has room again."""
@@ -413,8 +399,7 @@ class TcpTransport(asyncio.Transport):
         except OSError as exc:
             self._fatal_error(exc, "Fatal write error on socket transport")
             return
-        assert self._protocol is not None
-        self._limits.after_send(self._buffer_size, self._loop, self._protocol, self)  # may write
+        self._maybe_resume_protocol()  # may write
         if not self._buffer:
             if self._closing:
                 if not self._conn_lost:
