@@ -24,7 +24,14 @@ def test_bad_interfaces_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("address", "length"),
-    [("224.0.0.1", 24), ("255.255.255.255", 32), ("10.0.0.255", 24), ("10.0.0.0", 24), ("0.0.0.0", 0), ("ff02::1", 64)],
+    [
+        ("224.0.0.1", 24),
+        ("255.255.255.255", 32),
+        ("10.0.0.255", 24),
+        ("10.0.0.0", 24),
+        ("0.0.0.0", 0),
+        ("ff02::1", 64),
+    ],
 )
 def test_group_and_broadcast_addresses_are_no_own_addresses(address: str, length: int) -> None:
     # RFC 1122 section 3.2.1.3

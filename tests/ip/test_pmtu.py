@@ -82,7 +82,9 @@ def test_the_total_length_of_old_bsd_routers_is_corrected() -> None:
     assert cache.get(0, V4, 1500) == 1006
 
 
-@pytest.mark.parametrize(("length", "plateau"), [(1500, 1492), (1492, 1006), (65536, 65535), (69, 68), (68, 68), (1, 68)])
+@pytest.mark.parametrize(
+    ("length", "plateau"), [(1500, 1492), (1492, 1006), (65536, 65535), (69, 68), (68, 68), (1, 68)]
+)
 def test_plateaus(length: int, plateau: int) -> None:
     assert plateau_below(length) == plateau
 

@@ -404,6 +404,7 @@ class FragmentTable:
         datagram.starts = []
         datagram.ends = []
         datagram.parts = []
+        datagram.received = 0
         datagram.first = b""
         datagram.head = b""
         self.charge(datagram, ENTRY_COST - datagram.memory)
