@@ -71,21 +71,21 @@ types:
 	$(BIN)/mypy
 
 imports:
-	PYTHONPATH=src $(BIN)/python -m pytest tests/house/test_imports.py
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest tests/house/test_imports.py
 
 # The source itself, with coverage.
 test-pure:
-	PYTHONPATH=src PLANKROAD_EXPECT=pure $(PYTEST) --cov --cov-report=term
+	PYTHONPATH=$(CURDIR)/src PLANKROAD_EXPECT=pure $(PYTEST) --cov --cov-report=term
 
 # What is installed in the virtual environment, without the tests that compiling cannot change.
 test-compiled:
 	PLANKROAD_EXPECT=compiled $(PYTEST) -m "not either"
 
 check: venv $(VENV)/.tools
-	PYTHONPATH=src $(BIN)/python -m pytest -m "not root and not slow" $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest -m "not root and not slow" $(ARGS)
 
 bench: setup
-	PYTHONPATH=src $(BIN)/python scripts/bench.py $(ARGS)
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench.py $(ARGS)
 
 clean:

@@ -62,6 +62,10 @@ def missing_programs(item: pytest.Item) -> list[str]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # `PYTHONPATH=src pytest`: programs that tests start in other directories find the same plankroad.
+    if os.environ.get("PYTHONPATH"):
+        places = os.environ["PYTHONPATH"].split(os.pathsep)
+        os.environ["PYTHONPATH"] = os.pathsep.join(os.path.abspath(place) for place in places)
     expected = os.environ.get(EXPECT, "")
     if expected not in ("", "pure", "compiled"):
         raise pytest.UsageError(f"{EXPECT}={expected!r} is neither pure nor compiled")

@@ -60,15 +60,16 @@ def breaches(root: Path, patterns: list[str]) -> list[str]:
         if path.name == "__init__.py":
             re_exports.update({f"{module}.{local}": full for local, full in names_imported(tree).items()})
         if path in compiled:
-            for node in tree.body:
-                if isinstance(node, ast.ClassDef):
-                    allowed = any(ast.unparse(decorator) == ALLOWANCE for decorator in node.decorator_list)
+            for statement in tree.body:
+                if isinstance(statement, ast.ClassDef):
+                    allowed = any(ast.unparse(decorator) == ALLOWANCE for decorator in statement.decorator_list)
                     # Exceptions and protocols are ordinary Python classes for mypyc too.
                     ordinary = any(
-                        base.endswith(("Error", "Exception", "Protocol")) for base in map(ast.unparse, node.bases)
+                        base.endswith(("Error", "Exception", "Protocol"))
+                        for base in map(ast.unparse, statement.bases)
                     )
                     if not allowed and not ordinary:
-                        closed.add(f"{module}.{node.name}")
+                        closed.add(f"{module}.{statement.name}")
     found: list[str] = []
     for path, tree in trees.items():
         if path in compiled:
