@@ -56,6 +56,11 @@ async def connected(net: Net, client: Recorder, server: Recorder, **kwds: Any) -
     return listening, transport
 
 
+def contains(log: list[Any], entry: str) -> bool:
+    """A condition for `until`."""
+    return entry in log
+
+
 async def arrived(transport: Any, count: int) -> None:
     """Until `count` bytes wait to be read."""
     while waiting(transport) < count:
@@ -453,7 +458,7 @@ async def a_protocol_that_fails(net: Net) -> Any:
         client, server = Recorder(), Failing(where)
         listening, transport = await connected(net, client, server)
         transport.write(b"data")
-        await server.until(lambda server=server: "data" in server.log)
+        await server.until(functools.partial(contains, server.log, "data"))
         transport.write_eof()
         await server.lost()
         await client.lost()

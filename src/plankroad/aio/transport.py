@@ -74,6 +74,12 @@ class TcpTransport(_FlowControlMixin):
         "_write_eof",
     )
 
+    if TYPE_CHECKING:  # what the base class has
+        _loop: asyncio.AbstractEventLoop
+
+        def _maybe_pause_protocol(self) -> None: ...
+        def _maybe_resume_protocol(self) -> None: ...
+
     _start_tls_compatible = True
     _sendfile_compatible = asyncio_constants._SendfileMode.FALLBACK
 
