@@ -340,5 +340,5 @@ def test_the_same_seed_gives_the_same_trace_and_another_one_another() -> None:
 
 def test_what_happened_is_told_in_words() -> None:
     assert describe(0, "") == ""
-    assert describe(LOST_BURST | CORRUPTED, "") == "dropped: burst loss, corrupted"
+    assert describe(LOST_BURST | CORRUPTED, "") == "dropped: burst loss, damaged"
     assert describe(HELD_BACK | DUPLICATE, "x") == "duplicate made by the network, held back to be overtaken (x)"

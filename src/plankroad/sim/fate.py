@@ -46,7 +46,7 @@ def describe(fate: int, note: str) -> str:
     if fate & LOST_MASK:
         parts.append(_LOSS_TEXT[fate & LOST_MASK])
     if fate & CORRUPTED:
-        parts.append("corrupted")
+        parts.append("damaged")
     if fate & DUPLICATE:
         parts.append("duplicate made by the network")
     if fate & HELD_BACK:

@@ -1,0 +1,577 @@
+"""`Network`: hosts, routers, switches and links, from a few lines of Python, in virtual time.
+
+    net = Network(seed=1)
+    client, server = net.host("client"), net.host("server")
+    router = net.router("router")
+    net.link(client, router, rate="100Mbit/s", delay="5ms")
+    net.link(router, server, rate="10Mbit/s", delay="20ms", loss=0.01, queue=50)
+
+    async def main() -> None:
+        server.create_task(serve())
+        reader, writer = await asyncio.open_connection("server", 80)
+
+    net.run(main(), host=client)
+
+Addresses: link number n has 10.x.y.0/24 and fd00:0:0:n::/64, where x.y is n; its first end is number 1, its second 2.
+The ports of a switch share one such subnet. Routes are the shortest paths; they are computed when something is linked
+and, `detection` after a link was cut or healed, anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from typing import Any, BinaryIO, Final, TypeVar
+
+from plankroad.aio.resolver import HostsResolver
+from plankroad.ip.routes import MULTIPATH_PER_FLOW, MULTIPATH_PER_PACKET, Route
+from plankroad.link.capture import CaptureWriter
+from plankroad.sim.capture import CaptureObserver
+from plankroad.sim.conditions import Conditions
+from plankroad.sim.events import LAST_MOMENT, Call, Simulator
+from plankroad.sim.host import Host, Node, SwitchNode
+from plankroad.sim.link import Link, add_up
+from plankroad.sim.loop import MAX_TURNS, SimulatedLoop
+from plankroad.sim.observe import TraceHash
+from plankroad.sim.pipe import Observer
+from plankroad.sim.quantity import parse_time
+from plankroad.sim.routing import Attachment, Graph, Way, network, ways_of
+from plankroad.sim.rules import Rule
+from plankroad.stack.config import StackConfig
+from plankroad.trace.eventlog import EventLog
+from plankroad.units import NEVER
+from plankroad.wire.address import bytes_to_ip, ip_to_bytes, link_local_of, parse_prefix
+
+T = TypeVar("T")
+
+#: Links, and with them subnets, that a network can have with addresses given by itself.
+MAX_LINKS: Final = 1 << 16
+
+
+class NetworkResolver(HostsResolver):
+    """The names of the network's hosts, both ways."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self._network = network
+
+    async def resolve(self, host: str) -> list[str]:
+        try:
+            return await super().resolve(host)
+        except socket.gaierror:
+            known = ", ".join(node.name for node in self._network.hosts) or "none"
+            raise socket.gaierror(
+                socket.EAI_NONAME, f"no host named {host!r} in the simulated network; there are: {known}"
+            ) from None
+
+    def name_of(self, address: str) -> str:
+        """Whose address it is; empty for nobody's."""
+        try:
+            return self._network.owners.get(ip_to_bytes(address), "")
+        except ValueError:
+            return ""
+
+
+class Network:
+    """A simulated network. All that happens in it depends on the program and on `seed` alone.
+
+    `ipv4`, `ipv6`: which addresses links get by themselves. `multipath`: what becomes of several equally short ways:
+    None takes one of them, "flow" spreads flows over all, "packet" single packets, in turn. `detection`: how long
+    after a link was cut or healed routers know of it (seconds or text); None: never, nothing is routed around.
+    `max_time` (virtual seconds or text), `max_events` and `max_turns` are limits against programs that never end.
+    `trace_hash`: keep a hash of every packet; see `trace_hash()`.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        ipv4: bool = True,
+        ipv6: bool = True,
+        multipath: str | None = None,
+        detection: float | str | None = "50ms",
+        max_time: float | str | None = None,
+        max_events: int | None = None,
+        max_turns: int = MAX_TURNS,
+        trace_hash: bool = False,
+    ) -> None:
+        if multipath not in (None, "flow", "packet"):
+            raise ValueError(f"multipath: {multipath!r}; it is None, 'flow' or 'packet'")
+        if not ipv4 and not ipv6:
+            raise ValueError("a network without IPv4 and IPv6 has nothing to carry")
+        self.seed = seed
+        self.simulator = Simulator(
+            LAST_MOMENT if max_time is None else parse_time(max_time, "max_time"),
+            NEVER if max_events is None else max_events,
+        )
+        self.max_turns = max_turns
+        self.multipath = multipath
+        self.detection = -1 if detection is None else parse_time(detection, "detection")
+        self.resolver = NetworkResolver(self)
+        self.nodes: dict[str, Node] = {}
+        self.links: list[Link] = []
+        self.owners: dict[bytes, str] = {}  # whose each address is
+        self._names: set[str] = set()
+        self._link_names: set[str] = set()
+        self._families = (4,) * ipv4 + (16,) * ipv6
+        self._observers: list[Observer] = []
+        self._captures: list[CaptureObserver] = []
+        self._rules: list[Rule] = []
+        self._known_up: dict[Link, bool] = {}
+        self._installed: dict[str, list[tuple[tuple[object, ...], Route]]] = {}
+        self._stale_routes = False
+        self._subnets = 0
+        self._hash: TraceHash | None = None
+        if trace_hash:
+            self._hash = TraceHash()
+            self._observers.append(self._hash)
+
+    # Building
+
+    def host(self, name: str, config: StackConfig | None = None, *, log: EventLog | None = None) -> Host:
+        """A new host. Raises ValueError for a name that is taken."""
+        return self._add_host(name, config, False, log)
+
+    def router(self, name: str, config: StackConfig | None = None, *, log: EventLog | None = None) -> Host:
+        """A new router: a host that forwards. Raises ValueError for a name that is taken."""
+        return self._add_host(name, config, True, log)
+
+    def _add_host(self, name: str, config: StackConfig | None, forwarding: bool, log: EventLog | None) -> Host:
+        self._check_name(name)
+        settings = dataclasses.replace(config or StackConfig())
+        settings.forwarding = settings.forwarding or forwarding
+        if self.multipath is not None:
+            settings.multipath = MULTIPATH_PER_PACKET if self.multipath == "packet" else MULTIPATH_PER_FLOW
+        host = Host(self, name, settings, log)
+        self.nodes[name] = host
+        return host
+
+    def switch(self, name: str, subnets: Iterable[str] | str = ()) -> SwitchNode:
+        """A new Ethernet switch; what is linked to it is one LAN, with ARP and neighbour discovery.
+
+        `subnets`: those of the LAN, for example ("192.168.0.0/16", "fd00:1::/64"); without them it gets its own. Raises
+        ValueError for a name that is taken and for text that is no subnet.
+        """
+        self._check_name(name)
+        node = SwitchNode(self, name)
+        node.subnets = (subnets,) if isinstance(subnets, str) else tuple(subnets)
+        for subnet in node.subnets:
+            parse_prefix(subnet)
+        self.nodes[name] = node
+        return node
+
+    def link(
+        self,
+        a: Node | str,
+        b: Node | str,
+        *,
+        name: str | None = None,
+        addresses: tuple[str | Iterable[str], str | Iterable[str]] | None = None,
+        cost: int = 1,
+        ethernet: bool = False,
+        forward: dict[str, Any] | None = None,
+        backward: dict[str, Any] | None = None,
+        **conditions: Any,
+    ) -> Link:
+        """A new link between two nodes (or their names).
+
+        Conditions, for both directions; `forward` (from `a` to `b`) and `backward` change them for one:
+        `rate` bit/s or text ("10Mbit/s"), without one no packet ever waits; `delay`, `jitter` seconds or text ("20ms"),
+        the jitter even, both ways, in order unless `jitter_reorders`; `mtu` bytes (1500); `carried_mtu`: larger packets
+        vanish without a word; `overhead` bytes a packet; `queue` packets or text ("64KiB"), None no limit (1000
+        packets); `mark` packets or text: from there on congestion experienced is marked; `loss`, `duplicate`, `corrupt`
+        and `reorder` probabilities, with `corrupt_bits` flipped (1) and `reorder_delay` to be held back;
+        `burst` a `sim.conditions.Burst`.
+
+        `addresses`: of the two ends, for example ("192.168.1.1/24", "192.168.1.2/24"), or several each. `cost`: for the
+        shortest path. `ethernet`: frames with ARP and neighbour discovery, as links to a switch always have.
+        Raises ValueError or TypeError for what makes no sense.
+        """
+        first, second = self._node(a), self._node(b)
+        if first is second:
+            raise ValueError(f"{first.name} cannot be linked to itself")
+        if cost < 1:
+            raise ValueError(f"cost: {cost} is less than 1")
+        if len(self.links) >= MAX_LINKS:
+            raise ValueError(f"a network has at most {MAX_LINKS} links")
+        switched = isinstance(first, SwitchNode) or isinstance(second, SwitchNode)
+        common = Conditions().changed(conditions)
+        both = (common.changed(forward or {}), common.changed(backward or {}))
+        self._check_lan(first, second)
+        given = ((), ()) if addresses is None else (_listed(addresses[0]), _listed(addresses[1]))
+        subnets = self._subnets_for(first, second, given)
+        link = Link(
+            self,
+            self._link_name(first, second, name),
+            len(self.links),
+            (first, second),
+            both,
+            cost,
+            ethernet or switched,
+        )
+        for node, direction in ((first, link.there), (second, link.back)):
+            node.attach(link, direction.pipe)
+        self.links.append(link)
+        self._known_up[link] = True
+        for observer in self._observers:
+            link.there.pipe.observers.append(observer)
+            link.back.pipe.observers.append(observer)
+        for capture in self._captures:
+            self._add_to_capture(capture, link)
+        for rule in self._rules:
+            link.add_rule(rule)
+        for i, node in enumerate((first, second)):
+            if isinstance(node, Host):
+                self._give_addresses(node, link, i, given[i], subnets)
+        if not self._stale_routes:
+            self._stale_routes = True
+            self.simulator.call_in(0, self.refresh_routes)
+        return link
+
+    # Looking
+
+    @property
+    def hosts(self) -> list[Host]:
+        """All hosts and routers."""
+        return [node for node in self.nodes.values() if isinstance(node, Host)]
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning."""
+        return self.simulator.now / 1e9
+
+    def counters(self) -> dict[str, int]:
+        """The counts of all links together: see `sim.pipe.PipeCounters`."""
+        return add_up([direction.pipe.counters for link in self.links for direction in (link.there, link.back)])
+
+    def dropped(self) -> dict[str, int]:
+        """Packets that the network lost, by cause; only causes that there were."""
+        counters = self.counters()
+        return {
+            name.removeprefix("lost_"): count
+            for name, count in counters.items()
+            if name.startswith("lost_") and count
+        }
+
+    def trace_hash(self) -> str:
+        """The hash of all that happened to packets up to now. Raises ValueError unless it was asked for."""
+        if self._hash is None:
+            raise ValueError("no hash was kept: make the network with trace_hash=True")
+        return self._hash.hexdigest()
+
+    def observe(self, observer: Observer) -> None:
+        """Tell `observer` of every packet on every link, those to come included."""
+        self._observers.append(observer)
+        for link in self.links:
+            link.there.pipe.observers.append(observer)
+            link.back.pipe.observers.append(observer)
+
+    def capture(self, target: str | os.PathLike[str] | BinaryIO | CaptureWriter) -> CaptureWriter:
+        """Write every packet on every link to a pcapng file; close what is returned at the end (`with` does)."""
+        if isinstance(target, CaptureWriter):
+            writer = target
+        else:
+            writer = CaptureWriter(target, comment=f"plankroad simulation, seed {self.seed}")
+        observer = CaptureObserver(writer)
+        self._captures.append(observer)
+        for link in self.links:
+            self._add_to_capture(observer, link)
+        return writer
+
+    # Packets by rule
+
+    def add_rule(self, rule: Rule) -> Rule:
+        """Put a rule on every link, those to come included: see `sim.rules.Rule` and `Link.rule`."""
+        self._rules.append(rule)
+        for link in self.links:
+            link.add_rule(rule)
+        return rule
+
+    # Running
+
+    def at(self, when: float | str, action: Callable[..., object], *args: object) -> Call:
+        """Call `action(*args)` at a time (virtual seconds from the beginning, or text)."""
+        return self.simulator.call_at(parse_time(when, "when"), action, *args)
+
+    def new_event_loop(self) -> SimulatedLoop:
+        """An event loop on this network's clock, for `asyncio.Runner(loop_factory=net.new_event_loop)`."""
+        return SimulatedLoop(self.simulator, resolver=self.resolver, max_turns=self.max_turns)
+
+    def policy(self) -> asyncio.AbstractEventLoopPolicy:
+        """A policy whose loops are on this network's clock, for `asyncio.set_event_loop_policy`."""
+        return _policy(self)
+
+    def run(self, main: Coroutine[Any, Any, T], *, host: Host | str | None = None, debug: bool | None = None) -> T:
+        """Run a coroutine to its end, as `asyncio.run`, in virtual time; as a program of `host` where one is given.
+
+        May be called again: time goes on where it was. Raises `sim.errors.DeadlockError` and `RunawayError`.
+        """
+        self.refresh_routes()
+        context = None
+        if host is not None:
+            node = self._node(host)
+            if not isinstance(node, Host):
+                main.close()
+                raise ValueError(f"{node.name} is a switch: no program runs on it")
+            context = node.context()
+        with asyncio.Runner(debug=debug, loop_factory=self.new_event_loop) as runner:
+            return runner.run(main, context=context)
+
+    def run_until(self, when: float | str) -> None:
+        """Let everything happen up to a time, without asyncio."""
+        self.refresh_routes()
+        self.simulator.run_until(parse_time(when, "when"))
+
+    def run_for(self, duration: float | str) -> None:
+        """Let everything happen for a while, without asyncio."""
+        self.refresh_routes()
+        self.simulator.run_until(self.simulator.now + parse_time(duration, "duration"))
+
+    # Routes
+
+    def refresh_routes(self) -> None:
+        """Compute the routes anew if something was linked since. Done by itself when the network runs."""
+        if self._stale_routes:
+            self._refresh_routes()
+
+    def link_changed(self, link: Link) -> None:
+        """A link was cut or healed: routers will notice."""
+        if self.detection >= 0:
+            self.simulator.call_in(self.detection, self._detect, link)
+
+    def mtu_changed(self, link: Link) -> None:
+        """The interfaces at a link take packets of another size."""
+        for node, direction in ((link.ends[0], link.there), (link.ends[1], link.back)):
+            if isinstance(node, Host) and not node.crashed:
+                node.stack.set_mtu(self.simulator.now, node.interface_of(link), direction.conditions.mtu)
+                node.driver.push()
+
+    def _detect(self, link: Link) -> None:
+        up = link.is_up()
+        if self._known_up[link] == up:
+            return
+        self._known_up[link] = up
+        for node in link.ends:
+            if isinstance(node, SwitchNode) and not up:
+                node.switch.forget(node.links.index(link))
+        self._refresh_routes()
+
+    def _refresh_routes(self) -> None:
+        self._stale_routes = False
+        attachments: list[Attachment] = []
+        segments = self._segments()
+        for host in self.hosts:
+            for link, attachment in zip(host.links, host.attachments, strict=True):
+                attachment.up = self._known_up[link]
+                attachment.segment = segments[link.number]
+                attachments.append(attachment)
+        graph = Graph(attachments, [host.name for host in self.hosts if host.forwarding])
+        for host in self.hosts:
+            if host.crashed:
+                continue
+            # A host with one link keeps its interface up: packets that go nowhere are what its programs would see.
+            several = len(host.links) > 1 or host.forwarding
+            for link, interface in zip(host.links, host.interfaces, strict=True):
+                host.stack.set_interface_up(self.simulator.now, interface, self._known_up[link] or not several)
+            self._install(host, ways_of(graph, host.name, self._sizes(host)))
+            host.driver.push()
+
+    def _sizes(self, host: Host) -> list[int]:
+        found = {len(address) for attachment in host.attachments for address, _ in attachment.addresses}
+        return sorted(found)
+
+    def _install(self, host: Host, ways: list[Way]) -> None:
+        """Bring the host's routes to this, without touching those that stay."""
+        wanted: dict[tuple[object, ...], Route] = {}
+        for way in ways:
+            hops = way.hops if self.multipath is not None else way.hops[:1]
+            for mine, other in hops:
+                interface = host.interfaces[host.attachments.index(mine)]
+                gateway = other.gateway(len(way.prefix))
+                key: tuple[object, ...] = (way.prefix, way.length, gateway, interface.index, way.cost)
+                wanted[key] = Route(way.prefix, way.length, gateway, interface, way.cost)
+        kept: list[tuple[tuple[object, ...], Route]] = []
+        for known, route in self._installed.get(host.name, []):
+            if known in wanted:
+                del wanted[known]
+                kept.append((known, route))
+            else:
+                host.stack.routes.remove(route)
+        for added, route in wanted.items():
+            host.stack.routes.add(route)
+            kept.append((added, route))
+        self._installed[host.name] = kept
+
+    def _segments(self) -> dict[int, int]:
+        """The number of the segment that each link is part of: its own, or that of the live switches it leads to."""
+        lan: dict[str, str] = {node.name: node.name for node in self.nodes.values() if isinstance(node, SwitchNode)}
+        for link in self.links:
+            first, second = link.ends
+            if isinstance(first, SwitchNode) and isinstance(second, SwitchNode) and self._known_up[link]:
+                lan[_root(lan, first.name)] = _root(lan, second.name)
+        numbers: dict[str, int] = {}
+        result: dict[int, int] = {}
+        for link in self.links:
+            switches = [node for node in link.ends if isinstance(node, SwitchNode)]
+            if switches:
+                root = _root(lan, switches[0].name)
+                result[link.number] = numbers.setdefault(root, link.number)
+            else:
+                result[link.number] = link.number
+        return result
+
+    # Addresses
+
+    def _subnets_for(self, first: Node, second: Node, given: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+        """The subnets of a new link, where addresses are not given; those of its LAN if it leads to one."""
+        switches = [node for node in (first, second) if isinstance(node, SwitchNode)]
+        if len(switches) == 2:
+            return ()
+        if not switches:
+            if given[0] or given[1]:
+                self._check_given(first, second, given)
+                return ()
+            return self._new_subnets()
+        lan = self._lan_of(switches[0])
+        for node in lan:
+            if node.subnets:
+                return node.subnets
+        switches[0].subnets = self._new_subnets()
+        return switches[0].subnets
+
+    def _new_subnets(self) -> tuple[str, ...]:
+        number = self._subnets
+        self._subnets += 1
+        found: list[str] = []
+        if 4 in self._families:
+            found.append(f"10.{number >> 8}.{number & 255}.0/24")
+        if 16 in self._families:
+            found.append(f"fd00:0:0:{number:x}::/64")
+        return tuple(found)
+
+    def _give_addresses(
+        self, host: Host, link: Link, end: int, given: tuple[str, ...], subnets: tuple[str, ...]
+    ) -> None:
+        texts = list(given)
+        if not texts:
+            alone = not any(isinstance(node, SwitchNode) for node in link.ends)
+            for subnet in subnets:
+                base, length = parse_prefix(subnet)
+                texts.append(_free_address(base, length, self.owners, end + 1 if alone else 1, link.name))
+        pairs: list[tuple[bytes, int]] = []
+        for text in texts:
+            address, length = parse_prefix(text)
+            if address in self.owners:
+                raise ValueError(f"{bytes_to_ip(address)} is taken already, by {self.owners[address]}")
+            pairs.append((address, length))
+        interface = host.interface_of(link)
+        for address, length in pairs:
+            self.owners[address] = host.name
+            host.stack.add_address(interface, f"{bytes_to_ip(address)}/{length}")
+        if link.ethernet and any(len(address) == 16 for address, _ in pairs):
+            host.stack.add_address(interface, f"{bytes_to_ip(link_local_of(interface.mac))}/64")
+        host.attachments.append(Attachment(host.name, link.number, link.cost, pairs))
+        self.resolver.add(host.name, host.addresses)
+
+    def _check_given(self, first: Node, second: Node, given: tuple[tuple[str, ...], ...]) -> None:
+        sides = [{network(*parse_prefix(text)): parse_prefix(text)[1] for text in texts} for texts in given]
+        if sides[0] != sides[1]:
+            raise ValueError(
+                f"addresses of {first.name} and {second.name} are not of the same subnets: "
+                f"{', '.join(given[0]) or 'none'} and {', '.join(given[1]) or 'none'}"
+            )
+
+    # Inside
+
+    def _node(self, node: Node | str) -> Node:
+        if isinstance(node, Node):
+            if node.network is not self:
+                raise ValueError(f"{node.name} belongs to another network")
+            return node
+        found = self.nodes.get(node)
+        if found is None:
+            raise ValueError(f"no node named {node!r}; there are: {', '.join(self.nodes) or 'none'}")
+        return found
+
+    def _check_name(self, name: str) -> None:
+        if not name or any(c.isspace() for c in name) or name.strip(".") != name:
+            raise ValueError(f"{name!r} is no name of a host; write letters, digits and hyphens")
+        if name.lower() in self._names:
+            raise ValueError(f"there is a node named {name!r} already")
+        self._names.add(name.lower())
+
+    def _link_name(self, first: Node, second: Node, name: str | None) -> str:
+        candidate = name or f"{first.name}-{second.name}"
+        if name is not None and name in self._link_names:
+            raise ValueError(f"there is a link named {name!r} already")
+        number = 1
+        while candidate in self._link_names:
+            number += 1
+            candidate = f"{first.name}-{second.name}#{number}"
+        self._link_names.add(candidate)
+        return candidate
+
+    def _lan_of(self, switch: SwitchNode) -> list[SwitchNode]:
+        """All switches that are linked with this one, itself included, whether the links are up or not."""
+        found = [switch]
+        for node in found:
+            for link in node.links:
+                other = link.other_end(node)
+                if isinstance(other, SwitchNode) and other not in found:
+                    found.append(other)
+        return found
+
+    def _check_lan(self, first: Node, second: Node) -> None:
+        if not isinstance(first, SwitchNode) or not isinstance(second, SwitchNode):
+            return
+        here, there = self._lan_of(first), self._lan_of(second)
+        if second in here:
+            raise ValueError(
+                f"{first.name} and {second.name} are linked already: frames would go round for ever (there is no "
+                "spanning tree)"
+            )
+        if any(node.subnets for node in here) and any(node.subnets for node in there):
+            raise ValueError(
+                f"{first.name} and {second.name} have subnets of their own: link switches before their hosts"
+            )
+
+    def _add_to_capture(self, capture: CaptureObserver, link: Link) -> None:
+        capture.add_link(link.name, link.ends[0].name, link.ends[1].name, link.there.pipe, link.back.pipe)
+
+
+def _listed(addresses: str | Iterable[str]) -> tuple[str, ...]:
+    return (addresses,) if isinstance(addresses, str) else tuple(addresses)
+
+
+def _root(parent: dict[str, str], name: str) -> str:
+    while parent[name] != name:
+        name = parent[name]
+    return name
+
+
+def _free_address(base: bytes, length: int, taken: Mapping[bytes, str], first: int, link: str) -> str:
+    """The first free address of a subnet from number `first` on, with the subnet's length."""
+    size = len(base)
+    start = int.from_bytes(network(base, length), "big")
+    last = (1 << (size * 8 - length)) - (2 if size == 4 else 1)
+    number = first
+    while number <= last:
+        address = (start + number).to_bytes(size, "big")
+        if address not in taken:
+            return f"{bytes_to_ip(address)}/{length}"
+        number += 1
+    raise ValueError(
+        f"no address is left in {bytes_to_ip(network(base, length))}/{length} for {link}; give the switch a larger "
+        "subnet: net.switch(name, subnets=('10.128.0.0/16', ...))"
+    )
+
+
+def _policy(net: Network) -> asyncio.AbstractEventLoopPolicy:
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            return net.new_event_loop()
+
+    return Policy()
