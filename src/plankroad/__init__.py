@@ -9,15 +9,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Final
 
-from plankroad._build import is_compiled
+from plankroad._build import __version__, is_compiled
 
 if TYPE_CHECKING:
     from plankroad.aio.open import open_link, open_tun
     from plankroad.aio.stack import AsyncStack
     from plankroad.stack.config import StackConfig
     from plankroad.tcp.config import TcpConfig
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AsyncStack",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from plankroad import units
 
+__version__ = "0.1.0"
+
 
 def is_compiled() -> bool:
     """Whether the hot rooms run as compiled modules."""
@@ -22,3 +24,8 @@ def build() -> str:
     except OSError:
         return "pure Python"
     return f"pure Python: {reason}"
+
+
+def version() -> str:
+    """What `plankroad --version` prints: `plankroad 0.1.0 (compiled by mypyc)`, `plankroad 0.1.0 (pure Python: ...)`."""
+    return f"plankroad {__version__} ({build()})"

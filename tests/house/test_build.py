@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -67,8 +68,8 @@ def test_packages_of_compiled_rooms_only_re_export() -> None:
 
 
 def test_the_version_says_which_build_it_is() -> None:
-    text = _build.build()
-    assert text.startswith("compiled" if plankroad.is_compiled() else "pure Python")
+    kind = r"compiled by mypyc" if plankroad.is_compiled() else r"pure Python(: .+)?"
+    assert re.fullmatch(rf"plankroad {re.escape(plankroad.__version__)} \({kind}\)", _build.version())
 
 
 def test_a_pure_build_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
