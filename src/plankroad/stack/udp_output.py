@@ -116,7 +116,7 @@ def one(
         packet.gso_size = gso_size
     ip = host.counters.ip
     if group and interface.index != LOOPBACK_INDEX:
-        if not is_multicast(dst) or (endpoint.multicast_loop and dst in interface.groups):
+        if not is_multicast(dst) or (out.loop and dst in interface.groups):
             # RFC 1112 section 6.1: a copy for the host itself. It comes in as if by the same interface.
             loop_back(
                 host,

@@ -39,7 +39,7 @@ class OutDatagram:
 
     `gso_size`: 0, or the size of the datagrams that `data` is to be cut into (the last may be shorter).
     `interface`: index of the interface it must leave by, -1 = whichever the route says.
-    `pmtu`: a `PMTU_` constant of `udp.endpoint`.
+    `pmtu`: a `PMTU_` constant of `udp.endpoint`. `loop`: members of the group on this host get it too.
     """
 
     __slots__ = (
@@ -48,6 +48,7 @@ class OutDatagram:
         "dst_port",
         "gso_size",
         "interface",
+        "loop",
         "no_checksum",
         "options",
         "pmtu",
@@ -69,6 +70,7 @@ class OutDatagram:
         self.interface: int = -1
         self.pmtu: int = 1
         self.no_checksum: bool = False
+        self.loop: bool = True
         self.options: bytes = b""
 
 

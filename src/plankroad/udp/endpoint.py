@@ -226,6 +226,7 @@ class UdpEndpoint(Endpoint):
         out.gso_size = gso_size if piece < size else 0
         out.interface = interface
         out.pmtu = self.pmtu
+        out.loop = self.multicast_loop
         out.no_checksum = self.no_checksum and len(addr) == 4
         if len(addr) == 4:
             out.options = self.options
