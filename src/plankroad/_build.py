@@ -27,5 +27,5 @@ def build() -> str:
 
 
 def version() -> str:
-    """What `plankroad --version` prints: `plankroad 0.1.0 (compiled by mypyc)`, `plankroad 0.1.0 (pure Python: ...)`."""
+    """What `plankroad --version` prints, such as `plankroad 0.1.0 (compiled by mypyc)`."""
     return f"plankroad {__version__} ({build()})"
