@@ -63,15 +63,12 @@ def test_reassembly_gives_every_octet_once_and_in_order(
     have: set[int] = set()
     rcv_nxt = 0
     out = bytearray()
-    for start, length in arrivals:
-        if start + length <= rcv_nxt:
-            continue
-        start = max(start, rcv_nxt)
-        end = max(start + 1, start + length)
-        end = min(end, len(stream))
+    for first, length in arrivals:
+        start = max(first, rcv_nxt)
+        end = min(first + length, len(stream))
         if end <= start:
             continue
-        fresh = {i for i in range(start, end)} - have
+        fresh = set(range(start, end)) - have
         added = held.insert(base + start, stream[start:end], 1 << 20)
         assert added == len(fresh)
         have |= fresh

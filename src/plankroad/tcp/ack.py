@@ -90,7 +90,7 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         _control(t, now, acked, sacked, duplicate, flight)
     if t.probes and acked == 0:
         # The peer answered a probe: it lives, and owes nothing (MUST-37).
-        t.unanswered_since = -1 if t.scoreboard.is_empty() else now
+        t.unanswered_since = -1
         t.timers[TIMER_USER] = NEVER
     if acked and t.fin_seq >= 0 and ack > t.fin_seq:
         return _fin_acknowledged(t, now)
@@ -120,6 +120,7 @@ def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool
             t.rtt.backoff = 0
             if not t.scoreboard.is_empty():
                 t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+                t.unanswered_since = now
     return True
 
 

@@ -238,6 +238,8 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.snd_nxt = end
     t.snd_max = max(t.snd_max, end)
     t.last_sent = now
+    if t.dup_acks and t.congestion == OPEN:
+        t.limited_sent += length
     t.counters.bytes_sent += length
     t.bytes_sent += length
     t.cc.on_sent(now, length, pipe + length)

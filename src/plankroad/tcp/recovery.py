@@ -32,6 +32,7 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool) -> Non
     if acked:
         t.dup_acks = 0
         t.reno_sacked = 0
+        t.limited_sent = 0
     if t.scoreboard.is_empty():
         return
     if t.sack_ok:
@@ -63,7 +64,7 @@ def on_timeout(t: Tcb, now: int) -> None:
         # What the peer said it has, it would have acknowledged by now: it reneged (RFC 2018 section 8).
         t.counters.sack_reneging += 1
         board.forget_sacks()
-    in_flight = t.pipe()
+    in_flight = _flight_size(t)
     if t.retries == 0:
         # RFC 3522: remember when the first retransmission is made, to tell its ACK from the original's.
         t.eifel_ts = -1
@@ -118,6 +119,15 @@ def detect_spurious(t: Tcb, now: int, ts_ecr: int) -> None:
     t.undo_recover = -1
 
 
+def _flight_size(t: Tcb) -> int:
+    """FlightSize for ssthresh. RFC 5681 section 3.2 (2): "additional data sent in limited transmit MUST NOT be included
+    in this calculation".
+    """
+    flight = t.flight_size() - t.limited_sent
+    t.limited_sent = 0
+    return flight
+
+
 def _enter(t: Tcb, now: int) -> None:
     """Fast retransmit and fast recovery: RFC 6675 section 5 (4), RFC 6582 section 3.2 (2) and (3)."""
     t.congestion = RECOVERY
@@ -126,7 +136,7 @@ def _enter(t: Tcb, now: int) -> None:
     t.rescue_at = -1
     t.eifel_ts = -1
     t.undo_recover = t.snd_nxt
-    in_flight = t.pipe()
+    in_flight = _flight_size(t)
     t.scoreboard.mark_first_lost(t.snd_mss)
     t.force_retransmit = True
     if t.sack_ok:

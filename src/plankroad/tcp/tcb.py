@@ -61,7 +61,7 @@ class Tcb:
         "last_ack_sent",
         "last_received",
         "last_sent",
-        "linger_until",
+        "limited_sent",
         "link_mss",
         "listener",
         "local_addr",
@@ -172,7 +172,6 @@ class Tcb:
         self.opened_at: int = 0
         self.released: bool = False  # the program is gone: nobody will read or write any more
         self.close_requested: bool = False  # CLOSE was called: a FIN follows what is in the send buffer
-        self.linger_until: int = NEVER
 
         # Send sequence space
         self.iss: int = iss
@@ -244,6 +243,7 @@ class Tcb:
         self.sample: AckSample = AckSample()
         self.congestion: int = OPEN
         self.dup_acks: int = 0
+        self.limited_sent: int = 0  # octets of new data sent because of duplicate ACKs (RFC 3042)
         self.reno_sacked: int = 0  # without SACK: octets that duplicate ACKs say have left the network
         self.recover: int = iss  # RecoveryPoint; `recover` of RFC 6582
         self.high_rxt: int = iss

@@ -81,6 +81,8 @@ def _retransmit(t: Tcb, now: int) -> None:
         return
     if t.scoreboard.is_empty():
         return
+    if t.unanswered_since < 0:
+        t.unanswered_since = now
     if _given_up(t, now, t.timeout_limit()):
         return
     if t.snd_wnd == 0:

@@ -49,7 +49,7 @@ def update_is_due(t: Tcb) -> bool:
     """
     edge = t.rcv_nxt + t.rcv_buf - t.rcv_queued
     step = edge - t.rcv_adv
-    if step >= t.rcv_buf >> 2:
+    if step >= max(t.rcv_buf >> 2, min(t.rcv_buf >> 1, t.link_mss)):
         return True
     mss = t.link_mss
     return t.rcv_adv - t.rcv_nxt < 2 * mss and step >= min(t.rcv_buf >> 1, mss)
