@@ -11,6 +11,7 @@ from plankroad.tcp import icmp
 from plankroad.tcp.config import TcpConfig
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, SECOND
+from plankroad.wire.segment import Segment
 
 
 def established(ts: bool = False, **options: object) -> ScriptedPeer:
@@ -144,15 +145,15 @@ def test_timestamps_differ_between_connections() -> None:
 
 def test_illegal_option_lengths_are_survived() -> None:
     # MUST-7.
-    from plankroad.wire.segment import Segment
-
     peer = established()
     seg = Segment(
         80, 40000, (peer.peer_iss + 1) & 0xFFFFFFFF, (peer.conn.tcb.iss + 1) & 0xFFFFFFFF, 0x10, 1000, b"data"
     )
     seg.bad_options = True
     peer.raw(seg)
-    assert peer.state in ("ESTABLISHED", "CLOSED")
+    # What came before the bad option was read; the segment itself is as good as any.
+    assert peer.state == "ESTABLISHED"
+    assert peer.received == b"data"
 
 
 # ICMP

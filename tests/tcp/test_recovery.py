@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -41,7 +42,7 @@ def test_the_timeout_doubles_and_is_bounded() -> None:
     for _ in range(6):
         peer.next_timer()
         times.append(peer.now)
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    steps = [b - a for a, b in itertools.pairwise(times)]
     rto = steps[0] // 2
     assert steps[:3] == [2 * rto, 4 * rto, 8 * rto] or steps[-1] == 3 * SECOND
     assert steps[-1] == 3 * SECOND
