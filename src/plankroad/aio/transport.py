@@ -34,6 +34,9 @@ logger = logging.getLogger("plankroad")
 #: Bytes handed to `data_received` at most at once.
 READ_SIZE: Final = 256 * 1024
 
+#: A received chunk of this size is handed over as it is; smaller ones are joined first.
+LARGE_CHUNK: Final = 16 * 1024
+
 #: Bytes of one buffered write offered to the connection at once; what it refuses of them is copied again later.
 OFFER_SIZE: Final = 256 * 1024
 
@@ -298,18 +301,20 @@ class TcpTransport(_FlowControlMixin):
     def _read_ready(self) -> None:
         """Hand over all that can be read."""
         conn = self._conn
+        tcb = conn.tcb
         now = self._driver.scheduler.now()
         while not self._paused and not self._closing:
             protocol = self._protocol
             if self._buffered_protocol:
-                if not conn.tcb.rcv_queued:
+                if not tcb.rcv_queued:
                     break
                 if not self._read_into(now, protocol):  # type: ignore[arg-type]
                     return
                 continue
-            data = conn.receive(now, READ_SIZE)
-            if not data:
+            if not tcb.rcv_queued:
                 break
+            first = len(tcb.rcv_queue[tcb.rcv_queue_head])
+            data = conn.receive(now, first if first >= LARGE_CHUNK else READ_SIZE)
             try:
                 protocol.data_received(data)  # type: ignore[union-attr]
             except (SystemExit, KeyboardInterrupt):
@@ -331,9 +336,17 @@ class TcpTransport(_FlowControlMixin):
         except BaseException as exc:
             self._fatal_error(exc, "Fatal error: protocol.get_buffer() call failed.")
             return False
-        data = self._conn.receive(now, len(buffer))
-        count = len(data)
-        buffer[:count] = data
+        # Large chunks one by one into the program's buffer: each octet is copied once.
+        conn = self._conn
+        tcb = conn.tcb
+        room = len(buffer)
+        count = 0
+        while tcb.rcv_queued and count < room:
+            first = len(tcb.rcv_queue[tcb.rcv_queue_head])
+            data = conn.receive(now, min(first, room - count) if first >= LARGE_CHUNK else room - count)
+            end = count + len(data)
+            buffer[count:end] = data
+            count = end
         buffer.release()
         try:
             protocol.buffer_updated(count)
