@@ -368,15 +368,24 @@ class Network:
                 attachment.up = self._known_up[link]
                 attachment.segment = segments[link.number]
                 attachments.append(attachment)
-        graph = Graph(attachments, [host.name for host in self.hosts if host.forwarding])
+        routers = [host.name for host in self.hosts if host.forwarding]
+        graph = Graph(attachments, routers)
         for host in self.hosts:
-            if host.crashed:
+            if host.crashed or not host.links:
                 continue
-            # A host with one link keeps its interface up: packets that go nowhere are what its programs would see.
-            several = len(host.links) > 1 or host.forwarding
-            for link, interface in zip(host.links, host.interfaces, strict=True):
-                host.stack.set_interface_up(self.simulator.now, interface, self._known_up[link] or not several)
-            self._install(host, ways_of(graph, host.name, self._sizes(host)))
+            if len(host.links) > 1 or host.forwarding or self._known_up[host.links[0]]:
+                for link, interface in zip(host.links, host.interfaces, strict=True):
+                    host.stack.set_interface_up(self.simulator.now, interface, self._known_up[link])
+                ways = ways_of(graph, host.name, self._sizes(host))
+            else:
+                # A host whose only link is dead has no other way to choose: its packets go there, and are lost.
+                both = [one for one in attachments if one.number == host.links[0].number]
+                for one in both:
+                    one.up = True
+                ways = ways_of(Graph(attachments, routers), host.name, self._sizes(host))
+                for one in both:
+                    one.up = False
+            self._install(host, ways)
             host.driver.push()
 
     def _sizes(self, host: Host) -> list[int]:
