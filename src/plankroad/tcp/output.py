@@ -120,9 +120,10 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
         if length > room:
             length = room - room % mss if room > mss else room
         length = min(length, limit)
-    if sent.start + length > window_end:
-        # SHLD-16: inside of the window only; behind a shrunken edge the probe waits for it to open.
-        length = window_end - sent.start
+    if sent.start + length > window_end and sent.ever_retransmitted:
+        # RFC 7323 section 2.4 (4) and (5): the first retransmission does not regard the window, nor does what lies
+        # outside by less than its granularity; later ones stay inside (SHLD-16), and the probe waits for it to open.
+        length = window_end + _granularity(t) - sent.start
         if length <= 0:
             return None
     t.force_retransmit = False
@@ -132,6 +133,11 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
         t.counters.retransmitted_timeout += 1
     t.high_rxt = max(t.high_rxt, sent.start + length)
     return _resend(t, now, sent, length, mss)
+
+
+def _granularity(t: Tcb) -> int:
+    """By how much less than what it meant the peer's scaled window may tell."""
+    return (1 << t.snd_wind_shift) - 1
 
 
 def _beyond(t: Tcb, now: int, mss: int, window_end: int) -> Segment | None:
@@ -412,11 +418,14 @@ def _probe(t: Tcb, now: int) -> Segment | None:
         # RFC 9293 section 3.8.6.1: "The sending TCP peer MUST regularly transmit at least one octet of new data (if
         # available), or retransmit to the receiving TCP peer even if the send window is zero, in order to 'probe'
         # the window." SND.NXT stays: the octet is in no range until the peer takes it.
-        t.snd_max = max(t.snd_max, seq + 1)
+        length = 1
         first = t.scoreboard.first()
         if first is not None:
+            # The window shrank over what was sent. If only its scale made it, the peer takes a granule at least.
             first.ever_retransmitted = True
-        return segment(t, now, seq, ACK | PSH, t.snd_buf.slice(seq, 1))
+            length = max(1, min(_granularity(t), first.end - seq, t.snd_buf.end - seq, t.snd_mss))
+        t.snd_max = max(t.snd_max, seq + 1)
+        return segment(t, now, seq, ACK | PSH, t.snd_buf.slice(seq, length))
     if t.close_requested and (t.fin_seq < 0 or t.fin_seq == seq):
         t.fin_seq = seq
         t.snd_max = max(t.snd_max, seq + 1)
