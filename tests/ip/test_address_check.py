@@ -209,6 +209,16 @@ def test_two_hosts_do_not_speak_at_once(make_bench: Callable[..., Bench]) -> Non
     assert len(waits) == 10
 
 
+@pytest.mark.parametrize("address", [NEW4, NEW6])
+def test_the_check_of_an_address_that_is_taken_away_ends(bench: Bench, address: bytes) -> None:
+    begin(bench, address)
+    bench.interface.remove_address(address)
+    bench.run(bench.now + 10 * SECOND)
+    assert bench.frames() == []
+    assert bench.cache.poll_address_events() == []
+    assert not bench.cache.checks
+
+
 def test_an_address_that_is_not_there_is_refused(bench: Bench) -> None:
     with pytest.raises(ValueError, match="does not have"):
         bench.cache.start_address_check(bench.now, NEW4)

@@ -69,6 +69,10 @@ def handle_check_timeout(cache: NeighbourCache, now: int, check: AddressCheck) -
     address = check.address
     ip = address.ip
     check.timer = 0
+    if cache.interface.by_ip.get(ip) is not address:
+        # It was taken away meanwhile.
+        del cache.checks[ip]
+        return
     if check.probes > 0:
         check.probes -= 1
         if len(ip) == 16:

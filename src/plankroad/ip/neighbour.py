@@ -174,9 +174,7 @@ class NeighbourCache:
             entry = self.create(now, ip)
             begin(self, now, entry, packet)
         elif entry.state == FAILED:
-            entry.state = INCOMPLETE
-            entry.probes = 0
-            self.incomplete[ip] = entry
+            self.ask_for(entry)
             begin(self, now, entry, packet)
         elif entry.state != INCOMPLETE:
             self.push_ip(entry.mac, packet)
@@ -339,14 +337,20 @@ class NeighbourCache:
         entry = Neighbour(ip, now)
         self.entries[ip] = entry
         self.order[ip] = entry
-        self.incomplete[ip] = entry
+        self.ask_for(entry)
+        return entry
+
+    def ask_for(self, entry: Neighbour) -> None:
+        """An entry becomes INCOMPLETE; if too many are, the oldest of these is given up."""
+        entry.state = INCOMPLETE
+        entry.probes = 0
+        self.incomplete[entry.ip] = entry
         if len(self.incomplete) > self.config.incomplete_limit:
             # A scan of a subnet must not push out the neighbours that exist (RFC 6583 section 7.1).
             oldest = first_of(self.incomplete)
             if oldest is not None:
                 self.counters.evicted += 1
                 self.drop(oldest)
-        return entry
 
     def evict(self, now: int) -> None:
         """Forget one neighbour: one that was not used lately, else one that is asked for in vain.

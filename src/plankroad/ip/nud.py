@@ -61,9 +61,7 @@ def neighbour_timeout(cache: NeighbourCache, now: int, entry: Neighbour) -> None
         # RFC 1122 section 3.3.1.4: a gateway is asked after only while there is something to send. Asking before a
         # packet depends on it spares that packet the wait.
         if cache.last_use > now - cache.config.dead_gateway_retry:
-            entry.state = INCOMPLETE
-            entry.probes = 0
-            cache.incomplete[entry.ip] = entry
+            cache.ask_for(entry)
             solicit(cache, now, entry)
         else:
             cache.drop(entry)
