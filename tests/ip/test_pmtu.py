@@ -60,6 +60,26 @@ def test_ipv4_has_a_floor() -> None:
     assert low.get(0, V4, 1500) == 100
 
 
+def test_below_the_floor_packets_may_be_fragmented() -> None:
+    cache = PathMtuCache()
+    assert cache.dont_fragment(V4)
+    assert cache.update(0, V4, 552, 1500)
+    assert cache.dont_fragment(V4)
+    generation = cache.generation
+    # No smaller, but there is something to tell, once.
+    assert cache.update(0, V4, 300, 1500)
+    assert cache.generation > generation
+    assert not cache.update(0, V4, 200, 1500)
+    assert cache.get(0, V4, 1500) == 552
+    assert not cache.dont_fragment(V4)
+    cache.handle_timeout(600 * SECOND)
+    assert cache.dont_fragment(V4)
+    # A link that is narrower than the floor already.
+    assert cache.update(0, V4, 200, 400)
+    assert cache.get(0, V4, 400) == 400
+    assert not cache.dont_fragment(V4)
+
+
 def test_routers_that_say_nothing_make_us_try_the_next_plateau() -> None:
     # RFC 1191 section 5
     cache = PathMtuCache(floor_ipv4=68)

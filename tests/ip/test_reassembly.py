@@ -208,6 +208,11 @@ def test_ipv6_problems_are_reported() -> None:
     assert into.counters.fragments_refused == 3
     add(into, part(6, 8, bytes(16), True))
     assert into.problem_code == -1
+    assert len(into) == 1
+    # A part without data is none.
+    add(into, part(6, 800, b"", False, 8))
+    assert into.counters.fragments_refused == 4
+    assert len(into) == 1
 
 
 def test_the_first_ipv6_fragment_holds_all_headers() -> None:

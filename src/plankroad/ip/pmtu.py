@@ -26,13 +26,17 @@ def plateau_below(length: int) -> int:
 
 
 class PathMtu:
-    """What is known of one path: the MTU, and when it is forgotten."""
+    """What is known of one path: the MTU, and when it is forgotten.
 
-    __slots__ = ("expires", "mtu")
+    `below_floor`: a message said less than the floor. Packets go out as large as the floor then, to be fragmented.
+    """
 
-    def __init__(self, mtu: int, expires: int) -> None:
+    __slots__ = ("below_floor", "expires", "mtu")
+
+    def __init__(self, mtu: int, expires: int, below_floor: bool) -> None:
         self.mtu = mtu
         self.expires = expires
+        self.below_floor = below_floor
 
 
 class PathMtuCache:
@@ -77,6 +81,15 @@ class PathMtuCache:
             return link_mtu
         return entry.mtu if entry.mtu < link_mtu else link_mtu
 
+    def dont_fragment(self, dst: bytes) -> bool:
+        """Whether IPv4 packets to `dst` that follow path MTU discovery are sent with Don't Fragment.
+
+        Not where the path is said to be narrower than the floor: with the bit, nothing would ever get through.
+        Of an estimate that has expired `get` takes notice.
+        """
+        entry = self.entries.get(dst)
+        return entry is None or not entry.below_floor
+
     def update(
         self,
         now: int,
@@ -86,12 +99,14 @@ class PathMtuCache:
         packet_length: int = 0,
         header_length: int = 20,
     ) -> bool:
-        """Take in a believed "fragmentation needed" or "packet too big"; True where the estimate became smaller.
+        """Take in a believed "fragmentation needed" or "packet too big"; True where the estimate became smaller
+        (or `dont_fragment` false): who sends on this path is to be told.
 
         `mtu` is what the message says, 0 from routers older than RFC 1191; `packet_length` and `header_length` are
         then those of the quoted packet, and the next plateau is tried. An estimate is never made larger.
         """
         current = self.get(now, dst, link_mtu)
+        below_floor = False
         if len(dst) == 16:
             # RFC 8201 section 4: "If a node receives a Packet Too Big message reporting a next-hop MTU that is less
             # than the IPv6 minimum link MTU, it must discard it."
@@ -106,19 +121,22 @@ class PathMtuCache:
                 if packet_length >= current and packet_length > header_length:
                     length = packet_length - header_length
                 mtu = plateau_below(min(length, current))
-            mtu = max(mtu, self.floor_ipv4)
+            if mtu < self.floor_ipv4:
+                below_floor = True
+                mtu = min(self.floor_ipv4, current)
         # RFC 8201 section 4: "A node must not increase its estimate of the Path MTU in response to the contents of a
         # Packet Too Big message." A message that says what is known does not prolong it either: it may be stale.
-        if mtu >= current:
-            return False
         entry = self.entries.get(dst)
+        if mtu >= current and (not below_floor or (entry is not None and entry.below_floor)):
+            return False
         expires = now + self.lifetime if self.lifetime < NEVER - now else NEVER
         if entry is None:
             if len(self.entries) >= self.limit:
                 self.entries.popitem(last=False)
-            self.entries[dst] = PathMtu(mtu, expires)
+            self.entries[dst] = PathMtu(mtu, expires, below_floor)
         else:
             entry.mtu = mtu
+            entry.below_floor = below_floor
             entry.expires = expires
             self.entries.move_to_end(dst)
         self.generation += 1
