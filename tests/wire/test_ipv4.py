@@ -56,6 +56,13 @@ def test_what_is_built_is_parsed_equal(
     assert packet[h.payload_start : h.payload_end] == b"p" * length
 
 
+def test_defaults() -> None:
+    h = parse_ipv4(build_ipv4(A, B, 6, 0))
+    assert (h.ttl, h.tos, h.ident, h.fragment_offset, h.options) == (64, 0, 0, 0, b"")
+    assert not h.dont_fragment
+    assert not h.more_fragments
+
+
 def test_the_reserved_flag_is_ignored() -> None:
     head = bytearray(build_ipv4(A, B, 6, 0, dont_fragment=True))
     head[6] |= 0x80

@@ -55,6 +55,11 @@ def test_what_is_built_is_parsed_equal(
     assert (h.extensions, h.fragmented, h.fragment_start) == ([], False, -1)
 
 
+def test_defaults() -> None:
+    h = parse_ipv6(build_ipv6(A, B, TCP, 0))
+    assert (h.hop_limit, h.traffic_class, h.flow_label) == (64, 0, 0)
+
+
 def test_the_walk_over_every_extension_header() -> None:
     hop = build_hop_by_hop(60, [o.build_router_alert6(0)])
     first = build_destination(43, [o.Ipv6Option(0x1E, b"abc")])
@@ -208,6 +213,7 @@ def test_what_an_unrecognized_option_asks_for() -> None:
     ]
     assert o.option_may_change(0x3E)
     assert not o.option_may_change(0x1E)
+    assert not o.option_may_change(0xDF)
     options = [o.Ipv6Option(0x1E, b"", 2), o.Ipv6Option(0xC2, b"", 4), o.Ipv6Option(0x5E, b"", 6)]
     found = o.find_unrecognized(options, frozenset({0xC2}))
     assert found is options[2]

@@ -87,6 +87,8 @@ def test_neighbor_solicitation() -> None:
 @given(st.booleans(), st.booleans(), st.booleans())
 def test_neighbor_advertisement(router: bool, solicited: bool, override: bool) -> None:
     built = ndp.build_neighbor_advertisement(LL2, LL1, GLOBAL, MAC, router, solicited, override)
+    # Section 4.4: the 29 reserved bits must be zero.
+    assert built[4:8] == bytes([router << 7 | solicited << 6 | override << 5, 0, 0, 0])
     back = through(built, LL2, LL1)
     assert isinstance(back, ndp.NeighborAdvertisement)
     assert (back.target, back.options.target_mac, back.options.source_mac) == (GLOBAL, MAC, b"")
