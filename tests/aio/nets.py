@@ -8,7 +8,9 @@ A `Net` has two ends. Each end has the methods of an event loop that open and se
 from __future__ import annotations
 
 import asyncio
+import pathlib
 import random
+import ssl
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -22,6 +24,9 @@ from plankroad.stack.config import StackConfig
 
 #: Seconds that a scenario may take; none comes near it unless something hangs.
 LIMIT = 20.0
+
+#: A key and its certificate for server.test and 10.0.0.1, of nobody, valid until 2126.
+TLS = pathlib.Path(__file__).parent / "tls"
 
 
 class Net:
@@ -101,6 +106,13 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def given(protocol: Any) -> Any:
     """`functools.partial(given, protocol)`: a factory of one protocol."""
     return protocol
+
+
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """TLS for a client and for the server server.test."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(TLS / "cert.pem", TLS / "key.pem")
+    return ssl.create_default_context(cafile=str(TLS / "cert.pem")), server
 
 
 class Recorder(asyncio.Protocol):

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from tests.aio.nets import Net, Recorder, given, plank_net, run_virtual
+from tests.aio.nets import Net, Recorder, contexts, given, plank_net, run_virtual
 
 from plankroad.aio.open import neighbour_address, open_link
 from plankroad.aio.stack import AsyncStack
@@ -64,6 +64,43 @@ def test_aclose_ends_connections_in_order_at_both_ends() -> None:
         assert server.log == ["made", "data", "eof", ("lost", None)]
         assert net.client.closed
         assert net.client.driver.links == []
+
+    with_net(main)
+
+
+def test_aclose_ends_tls_in_order() -> None:
+    async def main(net: Net) -> None:
+        client_context, server_context = contexts()
+        client, server = Recorder(), Recorder()
+        listening = await net.server.create_server(lambda: server, net.host, 0, ssl=server_context)
+        port = listening.sockets[0].getsockname()[1]
+        await net.client.create_connection(
+            lambda: client, net.host, port, ssl=client_context, server_hostname="server.test"
+        )
+        client.transport.write(b"secret")
+        await net.client.aclose()
+        await server.lost()
+        assert bytes(server.received) == b"secret"
+        assert client.log[-1] == ("lost", None)
+        # The close_notify came before the FIN.
+        assert server.log == ["made", "data", "eof", ("lost", None)]
+
+    with_net(main)
+
+
+def test_aclose_tells_a_protocol_whose_connection_has_ended_already() -> None:
+    async def main(net: Net) -> None:
+        client, server, _ = await pair(net)
+        client.keep_open = server.keep_open = True
+        client.transport.write_eof()
+        server.transport.write_eof()
+        await client.until(lambda: "eof" in client.log)
+        await server.until(lambda: "eof" in server.log)
+        await asyncio.sleep(1)
+        assert client.transport.get_extra_info("connection").state() in ("TIME_WAIT", "CLOSED")
+        assert not client.transport.is_closing()
+        await net.client.aclose()
+        assert client.log == ["made", "eof", ("lost", None)]
 
     with_net(main)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import secrets
@@ -21,6 +22,8 @@ from plankroad.stack.stack import Stack
 if TYPE_CHECKING:
     from plankroad.link.base import Link
     from plankroad.trace.eventlog import EventLog
+
+logger = logging.getLogger("plankroad")
 
 Addresses = str | Iterable[str]
 Hosts = Mapping[str, str | Iterable[str]]
@@ -75,6 +78,7 @@ def open_link(
         for prefix, via in routes:
             stack.add_route(prefix, gateway=via, interface=interface)
         driver.push()
+        logger.info("a stack with %s on %s", ", ".join(addresses) or "no address", link.name)
         return AsyncStack(driver, resolver=resolver or HostsResolver(hosts), loop=loop)
     except BaseException:
         link.close()

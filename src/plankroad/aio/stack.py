@@ -172,6 +172,7 @@ class AsyncStack:
         except BaseException:
             attempt.give_up(self.driver)
             raise
+        logger.debug("connected: %r", transport)
         transport.start(deliver=False, events=attempt.events)
         if waiter is None:
             return transport, protocol
@@ -237,6 +238,7 @@ class AsyncStack:
             server.add_listener(listener, address, listener.local_port)
         if start_serving:
             await server.start_serving()
+        logger.info("%r listens", server)
         return server
 
     async def create_datagram_endpoint(

@@ -40,6 +40,9 @@ LARGE_CHUNK: Final = 16 * 1024
 #: Bytes of one buffered write offered to the connection at once; what it refuses of them is copied again later.
 OFFER_SIZE: Final = 256 * 1024
 
+#: Stands for the buffer of a transport that buffers nothing: a deque of its own takes 600 bytes.
+_EMPTY: Final[deque[bytes]] = deque(maxlen=0)
+
 #: Writes to a lost connection after which the log says so, as in asyncio.
 LOST_WRITES_LOGGED: Final = 5
 
@@ -63,6 +66,7 @@ class TcpTransport(_FlowControlMixin):
         "_context",
         "_driver",
         "_early",
+        "_ended",
         "_eof_received",
         "_error_deferred",
         "_offset",
@@ -102,12 +106,13 @@ class TcpTransport(_FlowControlMixin):
         self._server = server
         self._context = contextvars.copy_context()
         self._socket: ConnectionSocket | None = None
-        self._buffer: deque[bytes] = deque()  # what the connection has not taken
+        self._buffer = _EMPTY  # what the connection has not taken
         self._offset = 0  # octets of the first chunk that it has taken
         self._buffer_size = 0
         self._closing = False  # close() or abort() was called
         self._conn_lost = 0  # connection_lost is scheduled; then counts the writes that came too late
         self._released = False  # the connection was told that the program is gone
+        self._ended = False  # the connection is CLOSED or in TIME-WAIT
         self._paused = False  # pause_reading()
         self._write_eof = False  # write_eof()
         self._eof_received = False  # the protocol knows of the peer's FIN
@@ -252,11 +257,10 @@ class TcpTransport(_FlowControlMixin):
 
     def handle_events(self, events: int) -> None:
         """See `EventHandler`."""
-        if self._conn_lost:
-            if events & EVENT_CLOSED:
-                self._registry.discard(self)
-            return
-        self._context.run(self._on_events, events)
+        if not self._conn_lost:
+            self._context.run(self._on_events, events)
+        elif events & EVENT_CLOSED:
+            self._on_closed()
 
     def _make(self) -> None:
         protocol = self._protocol
@@ -286,6 +290,11 @@ class TcpTransport(_FlowControlMixin):
             if events & EVENT_ERROR:
                 self._on_error()
         if events & EVENT_CLOSED:
+            self._on_closed()
+
+    def _on_closed(self) -> None:
+        self._ended = True
+        if self._conn_lost:
             self._registry.discard(self)
 
     def _on_error(self) -> None:
@@ -406,6 +415,8 @@ class TcpTransport(_FlowControlMixin):
             if taken == len(data):
                 return True
             self._offset = taken
+        if self._buffer is _EMPTY:
+            self._buffer = deque()
         self._buffer.append(data)
         self._buffer_size += len(data) - taken
         self._maybe_pause_protocol()
@@ -463,7 +474,7 @@ class TcpTransport(_FlowControlMixin):
         """Throw away what is buffered, send RST if the connection still stands, report `exc` to the protocol."""
         if self._conn_lost:
             return
-        self._buffer.clear()
+        self._buffer = _EMPTY
         self._buffer_size = 0
         self._offset = 0
         self._closing = True
@@ -474,6 +485,8 @@ class TcpTransport(_FlowControlMixin):
 
     def _lose(self, exc: BaseException | None) -> None:
         self._conn_lost += 1
+        if self._ended:
+            self._registry.discard(self)
         self._loop.call_soon(self._call_connection_lost, exc, context=self._context)
 
     def _release(self) -> None:
