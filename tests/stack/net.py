@@ -1,4 +1,4 @@
-"""Hosts joined by wires without delay, in virtual time; what went over each wire can be looked at and interfered with."""
+"""Hosts joined by wires without delay, in virtual time; what goes over a wire can be looked at and changed."""
 
 from __future__ import annotations
 

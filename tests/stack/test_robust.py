@@ -1,0 +1,155 @@
+"""Whatever comes in, nothing raises, nothing grows without bound."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.stack.net import A4, A6, B4, B6, Lone, Net, tcp
+
+from plankroad.stack.config import StackConfig
+from plankroad.units import SECOND
+from plankroad.wire.address import ip_to_bytes
+from plankroad.wire.icmp import build_icmp
+from plankroad.wire.icmpv6 import build_icmpv6
+from plankroad.wire.ipv4 import build_ipv4
+from plankroad.wire.ipv6 import build_ipv6
+from plankroad.wire.packet import Packet
+from plankroad.wire.segment import SYN, Segment
+from plankroad.wire.udp import build_udp
+
+
+def samples() -> list[bytes]:
+    """One good packet of most kinds."""
+    syn = tcp(Segment(9, 80, 1, 0, SYN, 999, b"data"), A4, B4)
+    syn6 = tcp(Segment(9, 80, 1, 0, SYN, 999), A6, B6)
+    udp = build_udp(A4, B4, 7, 53, b"data")
+    found = [syn, syn6, build_ipv4(A4, B4, 17, 12) + udp + b"data"]
+    found.append(build_ipv4(A4, B4, 17, 12, options=b"\x83\x07\x04\x0a\0\0\x07\0") + udp + b"data")
+    found.append(build_ipv4(A4, B4, 17, 16, more_fragments=True) + bytes(16))
+    for type_, rest in ((8, 5), (3, 1000), (11, 0), (5, 1), (12, 0), (13, 0)):
+        message = build_icmp(type_, 4 if type_ == 3 else 0, rest, syn[:40])
+        found.append(build_ipv4(A4, B4, 1, len(message)) + message)
+    for type_ in (1, 2, 3, 4, 128, 129, 130, 131, 133, 134, 135, 136, 137):
+        message = build_icmpv6(A6, B6, type_, 0, 1280, syn6[:60])
+        found.append(build_ipv6(A6, B6, 58, len(message), 255) + message)
+    options = bytes([17, 0, 5, 2, 0, 0, 1, 0])
+    found.append(build_ipv6(A6, B6, 0, 20) + options + build_udp(A6, B6, 7, 53, b"data") + b"data")
+    found.append(build_ipv6(A6, B6, 44, 24) + bytes([17, 0, 0, 1, 0, 0, 0, 9]) + bytes(16))
+    return found
+
+
+SAMPLES = samples()
+
+
+def busy(config: StackConfig) -> Lone:
+    net = Lone(config)
+    net.b.listen(0, b"", 80)
+    net.b.bind_udp(b"", 53)
+    net.b.bind_udp(b"", 54, A4, 7)
+    net.b.open_ping(5)
+    net.b.connect(0, A4, 9)
+    net.take()
+    return net
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=200), st.booleans())
+def test_any_bytes(data: bytes, trusted: bool) -> None:
+    net = busy(StackConfig(forwarding=True, source_route=True))
+    net.give(data, csum_valid=trusted)
+    net.pass_time(SECOND)
+
+
+def test_damaged_packets() -> None:
+    seed = 11
+    rng = random.Random(seed)
+    for config in (StackConfig(), StackConfig(forwarding=True, source_route=True, icmp_timestamp=True)):
+        net = busy(config)
+        for _ in range(4000):
+            data = bytearray(rng.choice(SAMPLES))
+            for _ in range(rng.randrange(4)):
+                data[rng.randrange(len(data))] = rng.randrange(256)
+            if rng.random() < 0.1:
+                data = data[: rng.randrange(len(data))]
+            if len(data) >= 20 and data[0] >> 4 == 4 and rng.random() < 0.8:
+                size = min((data[0] & 15) * 4, len(data))
+                data[10:12] = b"\0\0"
+                total = int.from_bytes(data[:size], "big") % 65535
+                data[10:12] = (0xFFFF - total if total else 0).to_bytes(2, "big")
+            try:
+                net.give(bytes(data), csum_valid=rng.random() < 0.7)
+            except Exception as exc:
+                raise AssertionError(f"seed {seed}: {bytes(data).hex()}") from exc
+            net.now += rng.randrange(SECOND // 10)
+        net.pass_time(10 * SECOND)
+
+
+def test_damaged_frames() -> None:
+    seed = 12
+    rng = random.Random(seed)
+    net = Net()
+    stack = net.add(1)
+    interface = stack.add_interface("e0", 1500, ethernet=True, mac=b"\x02\0\0\0\0\x01")
+    stack.add_address(interface, "10.0.0.2/24")
+    stack.add_address(interface, "fd00::2/64")
+    arp = b"\x00\x01\x08\x00\x06\x04\x00\x01" + b"\x02\0\0\0\0\x09" + A4 + bytes(6) + B4
+    bodies = [(b"\x08\x06", arp)]
+    bodies += [(b"\x08\x00" if sample[0] >> 4 == 4 else b"\x86\xdd", sample) for sample in SAMPLES]
+    for _ in range(4000):
+        ethertype, body = rng.choice(bodies)
+        dst = rng.choice([interface.mac, b"\xff" * 6, b"\x33\x33\0\0\0\x01"])
+        data = bytearray(dst + b"\x02\0\0\0\0\x09" + ethertype + body)
+        for _ in range(rng.randrange(3)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        if rng.random() < 0.1:
+            data = data[: rng.randrange(len(data))]
+        try:
+            stack.receive(net.now, Packet(bytes(data), csum_valid=rng.random() < 0.5))
+            while stack.poll_transmit(net.now) is not None:
+                pass
+            net.now += rng.randrange(SECOND // 10)
+            stack.handle_timeout(net.now)
+        except Exception as exc:
+            raise AssertionError(f"seed {seed}: {bytes(data).hex()}") from exc
+
+
+def test_a_flood_of_syns_leaves_no_more_than_the_backlog() -> None:
+    net = Lone()
+    net.b.listen(0, b"", 80)
+    rng = random.Random(3)
+    for _ in range(5000):
+        source = bytes([10, 0, rng.randrange(1, 255), rng.randrange(1, 255)])
+        net.give(tcp(Segment(rng.randrange(1, 65536), 80, 1, 0, SYN, 999), source, B4))
+    assert len(net.b.connections) == net.b.config.tcp.syn_backlog
+    assert net.b.counters.tcp.syn_cookies_sent > 3000
+    net.finish()
+    assert not net.b.connections
+    assert len(net.b.timers) == 0
+
+
+def test_the_destination_of_a_frame_is_checked() -> None:
+    net = Net()
+    stack = net.add(1)
+    interface = stack.add_interface("e0", 1500, ethernet=True, mac=b"\x02\0\0\0\0\x01")
+    stack.add_address(interface, "10.0.0.2/24")
+    endpoint = stack.bind_udp(b"", 53)
+    body = build_ipv4(A4, B4, 17, 8) + build_udp(A4, B4, 7, 53, b"")
+    for dst, ethertype, heard in (
+        (interface.mac, b"\x08\x00", True),
+        (b"\x02\0\0\0\0\x07", b"\x08\x00", False),
+        (b"\xff" * 6, b"\x08\x00", False),
+        (interface.mac, b"\x81\x00\x00\x05\x08\x00", False),
+        (interface.mac, b"\x86\xdd", False),
+    ):
+        stack.receive(0, Packet(dst + b"\x02\0\0\0\0\x09" + ethertype + body))
+        assert (endpoint.receive_from() is not None) == heard, (dst, ethertype)
+    padded = interface.mac + b"\x02\0\0\0\0\x09\x08\x00" + body + bytes(18)
+    stack.receive(0, Packet(padded))
+    assert endpoint.receive_from() is not None
+
+
+def test_group_address_of_a_subnet_is_not_taken_for_a_host() -> None:
+    net = Lone()
+    assert net.b.source_of(ip_to_bytes("10.0.0.255")) == B4
