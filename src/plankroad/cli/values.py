@@ -1,0 +1,92 @@
+"""Values with units on the command line: times, rates, sizes, probabilities, addresses."""
+
+from __future__ import annotations
+
+from ipaddress import ip_interface
+from typing import Any
+
+import click
+
+from plankroad.sim.quantity import parse_fraction, parse_rate, parse_size, parse_time
+
+
+class Quantity(click.ParamType):
+    """Base: `read` raises ValueError, whose text becomes a usage error."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.read(value)
+        except ValueError as exc:
+            self.fail(str(exc).removeprefix(f"{self.name}: "), param, ctx)
+
+    def read(self, text: str) -> Any:
+        """The value that `text` stands for."""
+        raise NotImplementedError
+
+
+class Time(Quantity):
+    """Nanoseconds, from "20ms" or a number of seconds."""
+
+    name = "time"
+
+    def read(self, text: str) -> int:
+        return parse_time(text, self.name)
+
+
+class Rate(Quantity):
+    """Bits per second, from "10Mbit/s", "1MB/s", a number, or "unlimited" (0)."""
+
+    name = "rate"
+
+    def read(self, text: str) -> int:
+        return parse_rate(text, self.name)
+
+
+class Size(Quantity):
+    """Bytes, from "3MB", "64KiB" or a number."""
+
+    name = "size"
+
+    def read(self, text: str) -> int:
+        return parse_size(text, self.name)
+
+
+class Fraction(Quantity):
+    """A probability, from "5%" or "0.05"."""
+
+    name = "probability"
+
+    def read(self, text: str) -> float:
+        number = text.strip()
+        try:
+            value = float(number[:-1]) / 100 if number.endswith("%") else float(number)
+        except ValueError:
+            raise ValueError(f"{text!r} is no probability; write 5% or 0.05") from None
+        if not 0 <= value <= 1:
+            raise ValueError(f"{text!r} is not from 0 % to 100 %; write 5% or 0.05")
+        return parse_fraction(value, self.name)
+
+
+class Address(Quantity):
+    """An address with the length of its prefix, "10.9.0.2/24" or "fd09::2/64", as text in its shortest form."""
+
+    name = "address/prefix"
+
+    def read(self, text: str) -> str:
+        if "/" not in text:
+            raise ValueError(f"{text!r} has no prefix length; write for example {text}/{64 if ':' in text else 24}")
+        try:
+            return ip_interface(text).with_prefixlen
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no address with a prefix length such as 10.9.0.2/24 or fd09::2/64"
+            ) from None
+
+
+TIME = Time()
+RATE = Rate()
+SIZE = Size()
+FRACTION = Fraction()
+ADDRESS = Address()
