@@ -66,6 +66,11 @@ class BuildExtensions(build_ext):
     """All extension modules or none: a library without its shims, or the reverse, would not import."""
 
     extensions: list[Extension]
+    parallel: int | bool | None
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or True  # the many small modules beside the one large library
 
     def run(self) -> None:
         try:
