@@ -103,7 +103,7 @@ def test_an_old_confirmation_is_noticed_when_the_neighbour_is_used(bench: Bench,
     bench.run(bench.now + 5 * SECOND)
     assert bench.state(peer) == "PROBE"
     probes = bench.frames()
-    # "unicast Neighbor Solicitation messages to the neighbor using the cached link-layer address"
+    # "a unicast Neighbor Solicitation message to the neighbor using the cached link-layer address"
     assert [p[:6] for p in probes] == [PEER_MAC]
     assert bench.cache.resolve(bench.now, peer) == PEER_MAC
     answer(bench, peer)
@@ -230,7 +230,7 @@ def test_the_cache_is_bounded_and_keeps_what_is_used(make_bench: Callable[..., B
 
 
 def test_a_scan_does_not_push_out_neighbours(make_bench: Callable[..., Bench]) -> None:
-    # RFC 6583 section 6.1
+    # RFC 6583
     config = NeighbourConfig()
     config.cache_limit = 50
     config.incomplete_limit = 10
@@ -296,7 +296,7 @@ def test_a_dead_gateway_is_avoided_and_taken_again_when_it_answers(bench: Bench)
 
 
 def test_a_dead_gateway_is_not_asked_after_when_there_is_nothing_to_send(bench: Bench) -> None:
-    # RFC 1122 section 3.3.1.4: "MUST NOT ping continuously", "only when traffic is being sent"
+    # RFC 1122 section 3.3.1.4: gateways are asked after only while there is traffic
     dead_gateway(bench)
     bench.run(bench.now + 3600 * SECOND)
     assert bench.frames() == []

@@ -229,7 +229,7 @@ def test_the_first_ipv6_fragment_holds_all_headers() -> None:
 
 
 def test_tiny_tcp_fragments_are_refused() -> None:
-    # RFC 1858 section 3, RFC 3128 section 3
+    # RFC 1858, RFC 3128
     into = table()
     for start, size in ((0, 8), (8, 8), (8, 800)):
         head = build_ipv4(A4, B4, 6, size, 64, 0, 7, False, True, start)

@@ -54,8 +54,8 @@ def handle_arp_packet(cache: NeighbourCache, now: int, frame: bytes, start: int)
             answer = arp.operation == ARP_REPLY and arp.target_mac == interface.mac and asked
             if entry.state != PERMANENT:
                 learn(cache, now, entry, arp.sender_mac, answer)
-        # "If Merge_flag is false, add the triplet to the translation table", where we are the target. Only of requests:
-        # a reply that nobody asked for makes no entry; and only of hosts that are on this link.
+        # Where we are the target, what is not in the table is added (RFC 826). Only of requests: a reply that nobody
+        # asked for makes no entry; and only of hosts that are on this link.
         elif for_us and arp.operation == ARP_REQUEST and interface.on_link(sender) is not None:
             entry = cache.create(now, sender)
             learn(cache, now, entry, arp.sender_mac, False)

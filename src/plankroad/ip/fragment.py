@@ -41,7 +41,7 @@ def fragment_ipv4(packet: bytes, mtu: int) -> list[bytes]:
         return [packet[:end]]
     if header.dont_fragment:
         raise CannotFragment("Don't Fragment is set")
-    # RFC 791: "The first fragment has all options, others those with the copied flag."
+    # RFC 791 section 3.1: the first fragment has all options, the others those with the copied flag.
     first_head = packet[:start]
     try:
         later_options = copied_options(header.options)

@@ -55,21 +55,22 @@ def may_send_error_ipv4(
     `interface` is where it came in, None where it never left this host; `link_broadcast`: it came as a link-layer
     broadcast or multicast.
     """
-    # "An ICMP error message MUST NOT be sent as the result of receiving: a datagram destined to an IP broadcast or IP
-    # multicast address, or a datagram sent as a link-layer broadcast, or a non-initial fragment,
+    # RFC 1122 section 3.2.2: "An ICMP error message MUST NOT be sent as the result of receiving: ... a datagram sent
+    # as a link-layer broadcast, or a non-initial fragment"
     if link_broadcast or header.fragment_offset != 0:
         return False
+    # "a datagram destined to an IP broadcast or IP multicast address"
     dst = header.dst
     if is_multicast(dst) or is_broadcast(dst) or is_class_e(dst):
         return False
-    # or a datagram whose source address does not define a single host -- e.g., a zero address, a loopback address, a
-    # broadcast address, a multicast address, or a Class E address,
+    # "a datagram whose source address does not define a single host -- e.g., a zero address, a loopback address, a
+    # broadcast address, a multicast address, or a Class E address."
     src = header.src
     if src[0] == 0 or is_multicast(src) or is_broadcast(src) or is_class_e(src):
         return False
     if interface is not None and (is_loopback(src) or interface.is_broadcast(dst) or interface.is_broadcast(src)):
         return False
-    # or an ICMP error message."
+    # "an ICMP error message"
     if header.protocol == PROTO_ICMP:
         start = header.payload_start
         if start >= header.payload_end or start >= len(packet) or is_icmp_error_ipv4(packet[start]):

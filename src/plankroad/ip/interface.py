@@ -114,7 +114,7 @@ class Interface:
         self.hop_limit: int = 0
         self.addresses: list[InterfaceAddress] = []
         self.by_ip: dict[bytes, InterfaceAddress] = {}
-        # RFC 1122 section 3.3.7: "the host SHOULD join the all-hosts group at startup"; RFC 4861 section 7.2.1.
+        # RFC 1122 section 3.3.7: a host SHOULD join the all-hosts group at startup; RFC 4861 section 7.2.1.
         self.groups: dict[bytes, int] = {IPV4_ALL_HOSTS: 1, IPV6_ALL_NODES: 1}
         self.neighbours: NeighbourCache | None = None
 

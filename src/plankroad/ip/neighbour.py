@@ -346,7 +346,7 @@ class NeighbourCache:
         entry.probes = 0
         self.incomplete[entry.ip] = entry
         if len(self.incomplete) > self.config.incomplete_limit:
-            # A scan of a subnet must not push out the neighbours that exist (RFC 6583 section 7.1).
+            # A scan of a subnet must not push out the neighbours that exist (RFC 6583).
             oldest = first_of(self.incomplete)
             if oldest is not None:
                 self.counters.evicted += 1

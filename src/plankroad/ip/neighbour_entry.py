@@ -110,7 +110,7 @@ class NeighbourConfig:
         self.base_reachable_time: int = 30 * SECOND
         #: What upper layers have to confirm a stale neighbour (DELAY_FIRST_PROBE_TIME).
         self.delay_first_probe: int = 5 * SECOND
-        #: Neighbours remembered, and of these such as are asked for (RFC 6583 section 6.1).
+        #: Neighbours remembered, and of these such as are asked for (RFC 6583).
         self.cache_limit: int = 1024
         self.incomplete_limit: int = 256
         #: Packets, and bytes of them, that wait for one neighbour; the oldest is dropped first.

@@ -4,7 +4,7 @@ Theory of operation. A datagram is known by source, destination, identification 
 kept in a list sorted by offset, so that a fragment is placed by bisection and looks at its two neighbours only.
 RFC 5722 and RFC 8200 section 4.5: fragments of one datagram never overlap unless somebody plays a trick, so one that
 does ends it: its parts are thrown away, and the bare entry stays until its time is over to swallow what else comes.
-The same rule is applied to IPv4 (RFC 6274 section 3.8 on why). An exact duplicate is no overlap.
+The same rule is applied to IPv4 (RFC 6274 section 4.1.1.4 on why). An exact duplicate is no overlap.
 
 Every fragment is charged with its bytes and what keeping it costs, to its source and to the table; who is over its
 limit loses its oldest datagram. Datagrams of a family all live equally long, so the oldest is the next to expire.
@@ -169,7 +169,7 @@ class FragmentTable:
         if size == 0 or (header.more_fragments and size & 7) or end + header.header_length > self.ipv4_max_size:
             counters.fragments_refused += 1
             return None
-        # RFC 1858 section 3 and RFC 3128 section 3: a TCP header that is cut within its first 16 bytes is made to
+        # RFC 1858 and RFC 3128: a TCP header that is cut within its first 16 bytes is made to
         # slip through a filter. No link has an MTU that small.
         if header.protocol == PROTO_TCP and (start == 8 or (start == 0 and size < 16)):
             counters.fragments_refused += 1

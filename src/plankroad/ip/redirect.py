@@ -24,7 +24,7 @@ def apply_redirect(routes: RouteTable, interface: Interface, sender: bytes, dst:
 
     `target` equal to `dst` says that `dst` is on-link. RFC 1122 section 3.2.2.2: "A Redirect message SHOULD be
     silently discarded if the new gateway address it specifies is not on the same connected (sub-) net through which
-    the Redirect arrived, or if the source of the Redirect is not the current first-hop gateway for the specified
+    the Redirect arrived ..., or if the source of the Redirect is not the current first-hop gateway for the specified
     destination"; RFC 4861 section 8.1 asks for the latter too. A router does not use them (RFC 1812 section 5.2.7.2).
     """
     if interface.forwarding or len(sender) != len(dst) or len(target) != len(dst):

@@ -112,7 +112,7 @@ class RouterDiscovery:
         if not on_link:
             cache.routes.add(Route(LINK_LOCAL_PREFIX, 64, b"", interface, PREFIX_METRIC, 1, b"", 0, ROUTE_CONNECTED))
         if not interface.forwarding and cache.config.accept_ra and cache.config.router_solicitations > 0:
-            # RFC 4861 section 6.3.7: "a host SHOULD delay the transmission for a random amount of time between 0 and
+            # RFC 4861 section 6.3.7: "it SHOULD delay the transmission for a random amount of time between 0 and
             # MAX_RTR_SOLICITATION_DELAY."
             self.solicitations = cache.config.router_solicitations
             self.next_solicitation = now + cache.rng.randrange(SOLICITATION_DELAY + 1)

@@ -363,7 +363,7 @@ class RouteTable:
                     best = route
             best.credit -= group.total
             return best
-        # RFC 2992 section 2, hash-threshold: the space of hashes is cut into regions as wide as the weights.
+        # RFC 2992, hash-threshold: the space of hashes is cut into regions as wide as the weights.
         if flow == 0:
             flow = crc32(dst)
         rest = mix(flow, self.seed) * group.total >> 32
