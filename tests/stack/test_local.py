@@ -12,6 +12,7 @@ from plankroad.stack.stack import Stack
 from plankroad.units import MILLISECOND, SECOND
 from plankroad.wire.address import ip_to_bytes
 from plankroad.wire.ipv4 import build_ipv4
+from plankroad.wire.ipv6 import build_ipv6
 from plankroad.wire.packet import Packet
 from plankroad.wire.segment import SYN, Segment
 from plankroad.wire.udp import build_udp
@@ -109,6 +110,18 @@ def test_the_weak_and_the_strong_host_model(strong: bool) -> None:
     endpoint.send_to(0, b"x", dst, 53)
     assert stack.poll_transmit(0) is None
     assert endpoint.receive_from() is not None
+
+
+def test_link_local_addresses_are_of_one_link() -> None:
+    """RFC 4007 section 4."""
+    stack, _ = two_links()
+    stack.add_address(stack.interfaces[1], "fe80::1/64")
+    src, dst = ip_to_bytes("fe80::9"), ip_to_bytes("fe80::1")
+    endpoint = stack.bind_udp(b"", 53)
+    data = build_ipv6(src, dst, 17, 8) + build_udp(src, dst, 1, 53, b"")
+    for index, heard in ((0, False), (1, True)):
+        stack.receive(0, Packet(data, interface=index))
+        assert (endpoint.receive_from() is not None) == heard
 
 
 def test_routes_and_sources_by_longest_prefix_metric_and_state() -> None:

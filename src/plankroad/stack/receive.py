@@ -14,7 +14,7 @@ from plankroad.stack.icmp_input import icmp4_input, icmp6_input
 from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.tcp_input import tcp_input
 from plankroad.stack.udp_input import udp_input
-from plankroad.wire.address import is_broadcast, is_class_e, is_loopback, is_multicast, is_unspecified
+from plankroad.wire.address import is_broadcast, is_class_e, is_link_local, is_loopback, is_multicast, is_unspecified
 from plankroad.wire.constants import (
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
@@ -163,7 +163,8 @@ def is_own(host: Host, interface: Interface, dst: bytes) -> bool:
     if interface.owns(dst):
         return True
     # The strong model of RFC 1122 section 3.3.4.2: by this interface only its own. Within the host all are reached.
-    if host.config.strong_host and interface.index != LOOPBACK_INDEX:
+    # RFC 4007 section 4: a link-local address means an interface of its own link only.
+    if interface.index != LOOPBACK_INDEX and (host.config.strong_host or (len(dst) == 16 and is_link_local(dst))):
         return False
     return host.owner(dst) is not None
 

@@ -21,7 +21,7 @@ from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.ping import PingEndpoint
 from plankroad.stack.receive import receive
 from plankroad.stack.routing import find_route, source_for
-from plankroad.stack.work import neighbour_failures, poll
+from plankroad.stack.work import advise, neighbour_failures, poll
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.listen import Listener
@@ -92,6 +92,7 @@ class Stack(Host):
         while endpoint is not None:
             if isinstance(endpoint, Connection):
                 endpoint.handle_timeout(now)
+                advise(self, endpoint)
             endpoint = self.timers.pop_due(now)
         if self.fragments.next_timeout() <= now:
             for packet in self.fragments.handle_timeout(now):

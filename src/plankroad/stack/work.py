@@ -118,6 +118,25 @@ def poll_neighbours(host: Host, now: int) -> Packet | None:
     return None
 
 
+def advise(host: Host, connection: Connection) -> None:
+    """RFC 9293 section 3.8.3 (a): at R1 "negative advice" is passed to IP, "to trigger dead-gateway diagnosis".
+
+    The next hop counts as reachable no more until it answers, and the route is looked up again.
+    """
+    path = host.paths.get(connection)
+    if path is None or path.advised == connection.tcb.trouble_reported:
+        return
+    path.advised = connection.tcb.trouble_reported
+    neighbours = path.interface.neighbours
+    if not path.advised or neighbours is None:
+        return
+    path.generation = -1
+    entry = neighbours.entries.get(path.next_hop)
+    if entry is not None:
+        # The first use of an entry that is not confirmed any more begins to probe (RFC 4861 section 7.3.3).
+        entry.reachable_until = 0
+
+
 def neighbour_failures(host: Host, now: int) -> None:
     """Packets whose neighbour does not answer: their senders are told (RFC 1122 section 2.4: not as ICMP from within,
     RFC 4861 section 7.2.2, RFC 1812 section 5.2.7.1)."""
