@@ -334,3 +334,28 @@ def test_whatever_happens_the_window_keeps_its_bounds_and_congestion_does_not_ra
         assert cc.smss <= cc.cwnd <= 1 << 30
         assert cc.ssthresh >= 2 * cc.smss
         assert cc.pacing_rate == 0
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_timeout_ends_the_recovery_that_it_falls_into(name: str) -> None:
+    cc = create(name, SMSS, 40 * SMSS)
+    cc.on_congestion(0, LOSS, 40 * SMSS)
+    cc.on_congestion(SECOND, TIMEOUT, 20 * SMSS)
+    cc.on_recovery_exit(SECOND)
+    assert cc.cwnd == SMSS
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_ssthresh_goes_with_a_smaller_segment_unless_it_was_never_set(name: str) -> None:
+    cc = create(name, 1400, 14000)
+    cc.set_smss(700)
+    assert cc.ssthresh == INITIAL_SSTHRESH
+    cc.ssthresh = 70_000
+    cc.cwnd = 90_000
+    cc.set_smss(350)
+    assert cc.ssthresh == 35_000
+    # Undo comes back to scaled values too.
+    cc.on_congestion(0, LOSS, 45_000)
+    cc.set_smss(175)
+    cc.on_spurious(0)
+    assert (cc.cwnd, cc.ssthresh) == (22_500, 17_500)

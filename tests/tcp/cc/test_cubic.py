@@ -273,6 +273,17 @@ def test_hystart_resumes_when_the_rise_was_jitter() -> None:
     assert cc.cwnd == before + 10 * SMSS
 
 
+def test_hystart_counts_five_rounds_anew_after_jitter() -> None:
+    cc = cubic(10)
+    now = feed_round(cc, 0, 40 * MILLISECOND)
+    for rtt in (50, 50, 50, 40, 40, 50, 50, 50, 50, 50):
+        now = feed_round(cc, now, rtt * MILLISECOND)
+        # Three rounds of CSS were over before it resumed: they do not count.
+        assert cc.ssthresh == INITIAL_SSTHRESH
+    feed_round(cc, now, 50 * MILLISECOND)
+    assert cc.ssthresh < INITIAL_SSTHRESH
+
+
 def test_hystart_needs_eight_samples_a_round() -> None:
     cc = cubic(10)
     now = feed_round(cc, 0, 40 * MILLISECOND, 7)
