@@ -153,3 +153,28 @@ def test_the_destination_of_a_frame_is_checked() -> None:
 def test_group_address_of_a_subnet_is_not_taken_for_a_host() -> None:
     net = Lone()
     assert net.b.source_of(ip_to_bytes("10.0.0.255")) == B4
+
+
+def test_a_source_that_becomes_bad_is_refused_though_it_was_good() -> None:
+    net = Lone()
+    endpoint = net.b.bind_udp(b"", 53)
+    src = ip_to_bytes("10.0.0.15")
+    data = build_ipv4(src, B4, 17, 8) + build_udp(src, B4, 7, 53, b"")
+    net.give(data)
+    assert endpoint.receive_from() is not None
+    # Now it is this subnet's broadcast address, then an own one, then any host's again.
+    for address in ("10.0.0.10/29", "10.0.0.15/24"):
+        net.b.add_address(net.interface, address)
+        net.give(data)
+        assert endpoint.receive_from() is None
+        net.b.remove_address(net.interface, address)
+    net.give(data)
+    assert endpoint.receive_from() is not None
+
+
+def test_the_memory_of_good_sources_is_bounded() -> None:
+    net = Lone()
+    for number in range(1, 6000):
+        src = (0x0B000000 + number).to_bytes(4, "big")
+        net.give(build_ipv4(src, B4, 99, 0))
+    assert len(net.b.sources) <= 4096

@@ -39,6 +39,7 @@ def add_address(host: Host, interface: Interface, address: str) -> None:
         else:
             host.routes.add(Route(ip, prefix_len, b"", interface, origin=ROUTE_CONNECTED))
     host.routes.invalidate()
+    host.sources.clear()
 
 
 def remove_address(host: Host, interface: Interface, address: str) -> None:
@@ -58,6 +59,7 @@ def remove_address(host: Host, interface: Interface, address: str) -> None:
             if route.interface is interface and route.origin == ROUTE_CONNECTED:
                 host.routes.remove(route)
     host.routes.invalidate()
+    host.sources.clear()
 
 
 def add_route(
@@ -89,6 +91,7 @@ def set_interface_up(host: Host, interface: Interface, up: bool) -> None:
     interface.up = up
     host.generation += 1
     host.routes.invalidate()
+    host.sources.clear()
     neighbours = interface.neighbours
     if neighbours is not None and not up:
         neighbours.clear()

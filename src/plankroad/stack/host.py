@@ -78,6 +78,7 @@ class Host(UdpHost):
         "rng",
         "routes",
         "secret",
+        "sources",
         "tcp_bound",
         "tcp_ports",
         "timers",
@@ -110,6 +111,8 @@ class Host(UdpHost):
         self.on_link6: list[Route] = []
         self.routes: RouteTable = RouteTable(config.multipath, rng.getrandbits(32))
         self.generation: int = 0
+        # IPv4 sources that were found to be good ones, with the interface they come in by.
+        self.sources: dict[bytes, int] = {}
         self.pmtu: PathMtuCache = PathMtuCache(config.path_mtu_lifetime, config.min_path_mtu)
         self.fragments: FragmentTable = FragmentTable(
             self.counters.ip,

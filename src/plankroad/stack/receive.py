@@ -6,6 +6,8 @@ it ours, is it whole; then its transport gets it.
 
 from __future__ import annotations
 
+from typing import Final
+
 from plankroad.ip.interface import Interface
 from plankroad.stack.forward import forward4, forward6, forward_source_route
 from plankroad.stack.groups import igmp_input
@@ -57,6 +59,9 @@ from plankroad.wire.packet import Packet
 
 #: IPv6 options that mean nothing to a host that is not what they are for, and do no harm.
 KNOWN_OPTIONS6 = frozenset((IP6OPT_ROUTER_ALERT, IP6OPT_TUNNEL_LIMIT))
+
+#: Sources remembered to be good ones.
+MAX_SOURCES: Final = 4096
 
 
 def receive(host: Host, now: int, packet: Packet) -> None:
@@ -174,6 +179,8 @@ def bad_source4(host: Host, header: Ipv4Header, interface: Interface, looped: bo
     that is invalid by the rules of this section"; RFC 1812 section 5.3.7, martian addresses.
     """
     src = header.src
+    if host.sources.get(src, LOOPBACK_INDEX) == interface.index and interface.index != LOOPBACK_INDEX:
+        return False
     first = src[0]
     if first == 0:
         # A host that does not know its address yet: what it says is for UDP (DHCP) and IGMP only.
@@ -187,7 +194,12 @@ def bad_source4(host: Host, header: Ipv4Header, interface: Interface, looped: bo
     if interface.is_broadcast(src):
         return True
     # Our own address, from outside: forged, or another host has it too.
-    return host.owner(src) is not None
+    if host.owner(src) is not None:
+        return True
+    if len(host.sources) >= MAX_SOURCES:
+        host.sources.clear()
+    host.sources[src] = interface.index
+    return False
 
 
 def input4(
