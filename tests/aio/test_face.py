@@ -182,6 +182,43 @@ def test_a_cancelled_connect_leaves_nothing() -> None:
     with_net(main)
 
 
+def test_aclose_closes_servers_that_do_not_serve_yet() -> None:
+    async def main(net: Net) -> None:
+        listening = await net.server.create_server(Recorder, net.host, 0, start_serving=False)
+        client = Recorder()
+        await net.client.create_connection(lambda: client, net.host, listening.sockets[0].getsockname()[1])
+        await net.server.aclose()
+        assert listening.sockets == ()
+        await client.lost()
+        assert client.log == ["made", ("lost", "ConnectionResetError")]
+
+    with_net(main)
+
+
+def test_a_program_that_closes_in_connection_made_after_the_peer_reset() -> None:
+    class Leaves(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            transport.close()
+
+    class Resets(Recorder):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+
+    async def main(net: Net) -> None:
+        listening = await net.server.create_server(Resets, net.host, 0)
+        client = Leaves()
+        await net.client.create_connection(lambda: client, net.host, listening.sockets[0].getsockname()[1])
+        await client.lost()
+        listening.close()
+        await asyncio.sleep(1)
+        assert net.client.active == net.server.active == 0
+        assert client.log[-1][0] == "lost"
+
+    with_net(main)
+
+
 # Connecting
 
 

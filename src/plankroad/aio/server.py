@@ -64,6 +64,7 @@ class Server(asyncio.AbstractServer):
         self._waiters: list[asyncio.Future[None]] | None = []
         self._serving = False
         self._forever: asyncio.Future[None] | None = None
+        registry.add(self)
 
     def __repr__(self) -> str:
         return f"<plankroad.{self.__class__.__name__} sockets={self.sockets!r}>"
@@ -173,7 +174,6 @@ class Server(asyncio.AbstractServer):
         if self._serving or self._acceptors is None:
             return
         self._serving = True
-        self._registry.add(self)
         for acceptor in self._acceptors:
             self._loop.call_soon(self._accept_from, acceptor.listener)
 

@@ -233,8 +233,9 @@ class AsyncStack:
                 handshake_timeout=ssl_handshake_timeout,
                 shutdown_timeout=ssl_shutdown_timeout,
             )
+        listeners = self._listen(list(dict.fromkeys(addresses)), wanted, backlog, settings)
         server = Server(self.driver, self.loop, self._registry, protocol_factory, tls)
-        for listener, address in self._listen(list(dict.fromkeys(addresses)), wanted, backlog, settings):
+        for listener, address in listeners:
             server.add_listener(listener, address, listener.local_port)
         if start_serving:
             await server.start_serving()

@@ -386,6 +386,8 @@ class TcpTransport(_FlowControlMixin):
     def _on_read_turn(self) -> None:
         self._read_scheduled = False
         if self._conn_lost:
+            if self._early & EVENT_CLOSED:  # it ended before connection_made, and the program closed in there
+                self._on_closed()
             return
         if not self._started:
             self._context.run(self._begin)
