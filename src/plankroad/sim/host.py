@@ -13,6 +13,7 @@ from plankroad.aio.scheduler import Scheduler
 from plankroad.aio.stack import AsyncStack
 from plankroad.ip.interface import Interface
 from plankroad.link.base import Link as StackLink
+from plankroad.sim.arrivals import Arrivals
 from plankroad.sim.events import Event, Simulator
 from plankroad.sim.loop import current_host
 from plankroad.sim.pipe import Pipe, Sink
@@ -83,10 +84,14 @@ class Timer(Event):
 
 
 class VirtualScheduler(Scheduler):
-    """A driver's scheduler on the simulator's clock. Callbacks run in `context` where there is one."""
+    """A driver's scheduler on the simulator's clock. Callbacks run in `context` where there is one.
 
-    def __init__(self, simulator: Simulator) -> None:
+    `arrivals` is told of the deadline, where there is such a one.
+    """
+
+    def __init__(self, simulator: Simulator, arrivals: Arrivals | None = None) -> None:
         self.simulator = simulator
+        self.arrivals = arrivals
         self.context: contextvars.Context | None = None
         self._callback: Callable[[], None] | None = None
         self._timer = Timer(self)
@@ -101,6 +106,8 @@ class VirtualScheduler(Scheduler):
     def set_timer(self, when: int) -> None:
         # Deadlines mostly move away, so the event is left to come early; only an earlier one is scheduled anew.
         self._deadline = when
+        if self.arrivals is not None:
+            self.arrivals.deadline = when
         if when < self._timer.when:
             self.simulator.schedule(self._timer, max(when, self.simulator.now))
         elif when >= NEVER:
@@ -114,6 +121,8 @@ class VirtualScheduler(Scheduler):
             self.set_timer(deadline)
             return
         self._deadline = NEVER
+        if self.arrivals is not None:
+            self.arrivals.deadline = NEVER
         if self._callback is not None:
             self.run(self._callback)
 
@@ -147,23 +156,6 @@ class Port(StackLink):
         pass
 
 
-class Arrivals(Sink):
-    """Where the pipes to a host end."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.indexes: list[int] = []  # the stack's interface of each port
-
-    def arrive(self, packet: Packet, port: int) -> None:
-        packet.interface = self.indexes[port]
-        host = self.host
-        context = host.scheduler.context
-        if context is None:
-            host.driver.deliver(packet)
-        else:
-            context.run(host.driver.deliver, packet)
-
-
 class Host(Node):
     """A host, or with `StackConfig.forwarding` a router: a stack and its driver on the network's clock.
 
@@ -173,12 +165,11 @@ class Host(Node):
     """
 
     def __init__(self, network: Network, name: str, config: StackConfig, log: EventLog | None) -> None:
-        arrivals = Arrivals(self)
-        super().__init__(network, name, arrivals)
-        self._arrivals = arrivals
         self.config = config
-        self.scheduler = VirtualScheduler(network.simulator)
         self.stack = Stack(config, stream(network.seed, f"stack {name}"), digest(network.seed, f"secret {name}"), log)
+        self.arrivals = Arrivals(network.simulator, self.stack, self._flush)
+        super().__init__(network, name, self.arrivals)
+        self.scheduler = VirtualScheduler(network.simulator, self.arrivals)
         self.driver = Driver(self.stack, self.scheduler)
         self.interfaces: list[Interface] = []
         self.attachments: list[Attachment] = []
@@ -221,7 +212,8 @@ class Host(Node):
         mac = b"\x02\0" + (link.number << 1 | (self is link.ends[1])).to_bytes(4, "big") if link.ethernet else b""
         interface = self.driver.attach(Port(link, pipe, direction.conditions.mtu, mac))
         self.interfaces.append(interface)
-        self._arrivals.indexes.append(interface.index)
+        self.arrivals.pipes.append(pipe)
+        assert interface.index == len(self.links) - 1
 
     def interface_of(self, link: Link) -> Interface:
         """The stack's interface at a link. Raises ValueError for a link that is not here."""
@@ -229,6 +221,10 @@ class Host(Node):
             if known is link:
                 return interface
         raise ValueError(f"{link.name} is no link of {self.name}; it has {', '.join(one.name for one in self.links)}")
+
+    def _flush(self) -> None:
+        """Something came in that programs or the timer must hear of."""
+        self.scheduler.run(self.driver.flush)
 
     # Programs
 
