@@ -14,11 +14,13 @@ from plankroad._build import __version__, is_compiled
 if TYPE_CHECKING:
     from plankroad.aio.open import open_link, open_tun
     from plankroad.aio.stack import AsyncStack
+    from plankroad.sim.topology import Network
     from plankroad.stack.config import StackConfig
     from plankroad.tcp.config import TcpConfig
 
 __all__ = [
     "AsyncStack",
+    "Network",
     "StackConfig",
     "TcpConfig",
     "__version__",
@@ -30,6 +32,7 @@ __all__ = [
 #: Where each name of the face lives.
 _HOMES: Final = {
     "AsyncStack": "plankroad.aio.stack",
+    "Network": "plankroad.sim.topology",
     "StackConfig": "plankroad.stack.config",
     "TcpConfig": "plankroad.tcp.config",
     "open_link": "plankroad.aio.open",

@@ -2,7 +2,7 @@
 
 Each block fenced as ```python is a whole program. A comment in the line before a fence says more of it:
 
-- `<!-- test: root -->` before a python block: it needs root (a TUN device, say);
+- `<!-- test: root -->` before a python block: it needs root (a TUN device, say) and curl;
 - `<!-- test: output -->` before a text block: the python block before it prints exactly this.
 """
 

@@ -20,7 +20,7 @@ def found() -> list[object]:
     return [
         pytest.param(
             example,
-            marks=[pytest.mark.root] if example.root else [],
+            marks=[pytest.mark.root, pytest.mark.needs("curl")] if example.root else [],
             id=f"{page}:{example.line}",
         )
         for page in PAGES
