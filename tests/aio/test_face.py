@@ -207,13 +207,14 @@ def test_a_program_that_closes_in_connection_made_after_the_peer_reset() -> None
             transport.abort()
 
     async def main(net: Net) -> None:
-        listening = await net.server.create_server(Resets, net.host, 0)
+        # Within one stack the reset is there before `create_connection` goes on.
+        listening = await net.server.create_server(Resets, "127.0.0.1", 0)
         client = Leaves()
-        await net.client.create_connection(lambda: client, net.host, listening.sockets[0].getsockname()[1])
+        await net.server.create_connection(lambda: client, "127.0.0.1", listening.sockets[0].getsockname()[1])
         await client.lost()
         listening.close()
         await asyncio.sleep(1)
-        assert net.client.active == net.server.active == 0
+        assert net.server.active == 0
         assert client.log[-1][0] == "lost"
 
     with_net(main)
