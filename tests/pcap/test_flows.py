@@ -25,6 +25,8 @@ from tests.pcap.traffic import (
 
 from plankroad.pcap import LINKTYPE_ETHERNET, CapturedPacket, CaptureInterface
 from plankroad.pcap.flows import TO_CLIENT, TO_SERVER, end_name, rebuild
+from plankroad.wire.checksum import update
+from plankroad.wire.ipv4 import build_ipv4
 from plankroad.wire.segment import ACK, RST, SYN
 
 REQUEST = bytes(range(256)) * 10
@@ -166,16 +168,38 @@ def test_fragments_are_put_together_in_any_order(version: int) -> None:
 
 
 def test_waiting_fragments_are_bounded() -> None:
-    first = [fragments4(udp(CLIENT4, SERVER4, 5000, 53, REQUEST), 512)[0] for _ in range(3000)]
-    for n in range(3000):
-        head = bytearray(first[n])
-        head[4:6] = struct.pack("!H", n)
-        checksum = (head[10] << 8 | head[11]) + 99 - n
-        head[10:12] = struct.pack("!H", (checksum + (checksum >> 16)) & 0xFFFF)
-        first[n] = bytes(head)
+    pieces = fragments4(udp(CLIENT4, SERVER4, 5000, 53, REQUEST), 512)
+
+    def with_ident(piece: bytes, ident: int) -> bytes:
+        return piece[:4] + struct.pack("!H", ident) + piece[6:10] + checksum_of(piece, ident) + piece[12:]
+
+    def checksum_of(piece: bytes, ident: int) -> bytes:
+        return struct.pack("!H", update(piece[10] << 8 | piece[11], piece[4] << 8 | piece[5], ident))
+
+    first = [with_ident(pieces[0], n) for n in range(3000)]
     flows = rebuild(captured(first))
     assert (flows.udp, flows.damaged) == ([], [])
     assert flows.others == 3000
+    # The oldest was given up, the latest was not.
+    assert rebuild(captured(first + [with_ident(piece, 0) for piece in pieces[1:]])).udp == []
+    assert len(rebuild(captured(first + [with_ident(piece, 2999) for piece in pieces[1:]])).udp) == 1
+
+
+def test_fragments_that_reach_past_the_end_of_the_last_are_not_used() -> None:
+    packet = udp(CLIENT4, SERVER4, 5000, 53, REQUEST)
+    payload = packet[20:]
+    pieces = [
+        build_ipv4(CLIENT4, SERVER4, 17, 1024, ident=9, more_fragments=True) + payload[:1024],
+        build_ipv4(CLIENT4, SERVER4, 17, 200, ident=9, fragment_offset=512) + payload[512:712],
+    ]
+    flows = rebuild(captured(pieces), verify_checksums=False)
+    assert (flows.udp, flows.damaged) == ([], [])
+
+
+def test_a_syn_after_a_connection_that_was_seen_from_its_middle_is_a_new_flow() -> None:
+    late = conversation(CLIENT4, SERVER4, b"old", b"old answer")[3:5]
+    flows = rebuild(captured(late + conversation(CLIENT4, SERVER4, b"new", b"new answer", isn=77_000)))
+    assert [f.streams[0].data() for f in flows.tcp] == [b"old", b"new"]
 
 
 def test_packets_cut_by_snaplen_leave_gaps_not_zeros() -> None:
