@@ -87,7 +87,8 @@ class Outcome:
     """What happened. Times in virtual seconds unless they say otherwise; digests in hexadecimal.
 
     `sha256_at_server`: of what the server received, computed there; `sha256_reported`: the same as it reached the
-    client over the network. `dropped`, `retransmitted`: packets and segments by cause. `cut_at`, `healed_at`: -1 = never.
+    client over the network. `dropped`, `retransmitted`: packets and segments by cause.
+    `cut_at`, `healed_at`: -1 for never.
     """
 
     bytes: int = 0

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import ip_interface
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from plankroad.sim.quantity import parse_fraction, parse_rate, parse_size, parse_time
 
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[Any]
+else:
+    _ParamType = click.ParamType  # generic only since click 8.2
 
-class Quantity(click.ParamType):
+
+class Quantity(_ParamType):
     """Base: `read` raises ValueError, whose text becomes a usage error."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
