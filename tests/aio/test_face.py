@@ -858,6 +858,9 @@ class Datagrams(asyncio.DatagramProtocol):
     def resume_writing(self) -> None:
         self.note("resume")
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.note(("lost", exc))
+
 
 def test_icmp_errors_reach_an_unconnected_endpoint_with_their_destination() -> None:
     # RFC 1122 section 4.1.3.3
@@ -924,7 +927,7 @@ def test_back_pressure_on_datagrams() -> None:
 def test_a_datagram_endpoint_sends_what_it_has_before_it_closes() -> None:
     async def main(net: Net) -> None:
         server, received = await net.server.create_datagram_endpoint(Datagrams, local_addr=(net.host, 0))
-        client, _ = await net.client.create_datagram_endpoint(
+        client, protocol = await net.client.create_datagram_endpoint(
             Datagrams, remote_addr=server.get_extra_info("sockname")
         )
         client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 3000)
@@ -932,6 +935,8 @@ def test_a_datagram_endpoint_sends_what_it_has_before_it_closes() -> None:
             client.sendto(bytes([i]) * 1000)
         client.close()
         await received.until(20)
+        await protocol.until(1)
+        assert protocol.log == [("lost", None)]
 
     with_net(main, queue_packets=2)
 

@@ -295,6 +295,34 @@ async def back_pressure_reaches_the_writer(net: Net) -> Any:
     return reading, waiting, before, client.log, server.log
 
 
+class PausesItself(Recorder):
+    """Reads one piece, and then nothing until it is told to."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self.transport.pause_reading()
+
+
+@scenario
+async def the_end_waits_for_a_program_that_does_not_read(net: Net) -> Any:
+    client, server = Recorder(keep_open=True), PausesItself(keep_open=True)
+    listening, transport = await connected(net, client, server)
+    transport.write(b"data")
+    transport.write_eof()
+    await server.until(lambda: "data" in server.log)
+    while transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) != b"\x05":
+        await asyncio.sleep(0)  # until the FIN is acknowledged: FIN_WAIT_2
+    quiet = list(server.log)
+    server.transport.resume_reading()
+    await server.until(lambda: "eof" in server.log)
+    server.transport.close()
+    await client.until(lambda: "eof" in client.log)
+    transport.close()
+    await client.lost()
+    listening.close()
+    return quiet, server.log[:3], client.log
+
+
 @scenario
 async def write_buffer_limits(net: Net) -> Any:
     client, server = Recorder(), Recorder()
