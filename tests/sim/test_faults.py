@@ -104,7 +104,7 @@ def test_duplicates_arrive_next_to_each_other_as_separate_objects(sim: Simulator
 def test_corruption_flips_as_many_bits_as_asked_after_finishing_the_checksum(sim: Simulator) -> None:
     for bits in (1, 3):
         pipe, sink = make(sim)
-        pipe.behind.append(Corruption(1.0, bits, stream(3, "corrupt")))
+        pipe.behind.append(Corruption(1.0, bits, stream(3, "corrupt"), stream(3, "places")))
         whole = complete(tcp_packet(b"payload" * 20, partial=True)).to_bytes()
         for _ in range(200):
             pipe.send(tcp_packet(b"payload" * 20, partial=True))
@@ -123,7 +123,7 @@ def test_corruption_flips_as_many_bits_as_asked_after_finishing_the_checksum(sim
 def test_one_flipped_bit_is_always_detected(sim: Simulator) -> None:
     """RFC 1071: the checksum covers the segment and its pseudo-header; the IP header has its own."""
     pipe, sink = make(sim)
-    pipe.behind.append(Corruption(1.0, 1, stream(4, "corrupt")))
+    pipe.behind.append(Corruption(1.0, 1, stream(4, "corrupt"), stream(4, "places")))
     data = bytes(range(64))
     for _ in range(500):
         pipe.send(tcp_packet(data, partial=True))
@@ -137,7 +137,7 @@ def test_one_flipped_bit_is_always_detected(sim: Simulator) -> None:
 def test_copies_of_a_packet_are_damaged_independently(sim: Simulator) -> None:
     pipe, sink = make(sim)
     pipe.before.append(Duplication(1.0, stream(1, "dup")))
-    pipe.behind.append(Corruption(0.5, 1, stream(1, "corrupt")))
+    pipe.behind.append(Corruption(0.5, 1, stream(1, "corrupt"), stream(1, "places")))
     for _ in range(300):
         pipe.send(Packet(numbered(9)))
     sim.run()
@@ -182,25 +182,45 @@ def test_a_packet_held_back_when_the_link_is_cut_is_lost(sim: Simulator) -> None
     assert (sink.packets, pipe.counters.lost_cut) == ([], 1)
 
 
-def test_faults_do_not_disturb_each_other(sim: Simulator) -> None:
-    """The same packets are lost whether or not other faults are there: each draws from its own stream."""
-    lost: list[set[int]] = []
-    for with_others in (False, True):
-        pipe, sink = make(sim)
-        pipe.before.append(RandomLoss(0.1, stream(1, "loss")))
-        if with_others:
-            pipe.before.append(Duplication(0.2, stream(1, "dup")))
-            pipe.behind.append(Reordering(0.2, 10_000, stream(1, "reorder")))
-        send_many(sim, pipe, 2000)
-        lost.append(set(range(2000)) - set(numbers(sink)))
-    assert lost[0] == lost[1]
-
-
 def rules_on(pipe: Pipe, *rules: Rule) -> RuleList:
     found = RuleList(pipe.name, pipe.ethernet, stream(1, "rules"))
     found.rules.extend(rules)
     pipe.before.insert(0, found)
     return found
+
+
+def fates(*, loss: bool, burst: bool, rule: bool) -> dict[str, set[int]]:
+    """The numbers of the packets that met with each fate."""
+    sim = Simulator()
+    pipe, _ = make(sim)
+    reports = Reports()
+    pipe.observers.append(reports)
+    if rule:
+        rules_on(pipe, Rule(PASS, lambda view: view.packet.head[3] == 7))
+    if loss:
+        pipe.before.append(RandomLoss(0.1, stream(1, "loss")))
+    if burst:
+        pipe.before.append(GilbertElliott(0.05, 0.3, 1.0, 0.0, stream(1, "burst")))
+    pipe.behind.append(Reordering(0.2, 10_000, stream(1, "reorder")))
+    send_many(sim, pipe, 2000)
+    return {
+        name: {int.from_bytes(told[2][:4], "big") for told in reports.told if told[3] == fate}
+        for name, fate in (("random", LOST_RANDOM), ("burst", LOST_BURST), ("held", HELD_BACK), ("arrived", 0))
+    }
+
+
+def test_faults_do_not_disturb_each_other() -> None:
+    """Which packets a fault strikes does not depend on other faults: each draws for every packet."""
+    loss = fates(loss=True, burst=False, rule=False)
+    both = fates(loss=True, burst=True, rule=True)
+    burst = fates(loss=False, burst=True, rule=False)
+    passed = set(range(7, 2000, 256))
+    assert both["random"] == loss["random"] - passed
+    assert both["burst"] == burst["burst"] - passed - both["random"]
+    alive = loss["arrived"] | loss["held"]
+    assert both["held"] == loss["held"] - burst["burst"] - passed
+    assert burst["held"] & alive == loss["held"] - burst["burst"]
+    assert min(len(numbers) for numbers in both.values()) > 100
 
 
 def test_a_rule_acts_on_the_packets_that_it_means(sim: Simulator) -> None:
@@ -237,7 +257,7 @@ def test_a_packet_that_a_rule_lets_pass_is_spared_by_chance(sim: Simulator) -> N
     pipe, sink = make(sim)
     rules_on(pipe, Rule(PASS, lambda view: view.size == 104))
     pipe.before.append(RandomLoss(1.0, stream(1, "loss")))
-    pipe.behind.append(Corruption(1.0, 1, stream(1, "corrupt")))
+    pipe.behind.append(Corruption(1.0, 1, stream(1, "corrupt"), stream(1, "places")))
     for i in range(4):
         pipe.send(Packet(numbered(i, 104 - i % 2)))
     sim.run()
@@ -324,7 +344,7 @@ def trace(seed: int) -> str:
     pipe.before.append(RandomLoss(0.1, stream(seed, "loss")))
     pipe.before.append(GilbertElliott(0.02, 0.3, 0.9, 0.01, stream(seed, "burst")))
     pipe.before.append(Duplication(0.1, stream(seed, "dup")))
-    pipe.behind.append(Corruption(0.1, 2, stream(seed, "corrupt")))
+    pipe.behind.append(Corruption(0.1, 2, stream(seed, "corrupt"), stream(seed, "places")))
     pipe.behind.append(Reordering(0.1, MILLISECOND, stream(seed, "reorder")))
     watcher = TraceHash()
     pipe.observers.append(watcher)

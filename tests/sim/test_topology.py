@@ -287,6 +287,17 @@ def test_a_smaller_mtu_on_the_way_is_found() -> None:
     assert net.nodes["r1"].stack.counters.ip.too_big > 0  # type: ignore[attr-defined]
 
 
+def test_a_link_too_small_for_ipv6_has_no_ipv6_addresses() -> None:
+    """RFC 8200 section 5: every link carries 1280 bytes."""
+    net = Network()
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, mtu=1279)
+    assert (a.addresses, b.addresses) == (["10.0.0.1"], ["10.0.0.2"])
+    with pytest.raises(ValueError, match="1280 bytes at least"):
+        net.link(a, b, mtu=600, addresses=("fd00::1/64", "fd00::2/64"))
+    assert net.run(transfer(b, b"x" * 5000, "b"), host=a) == b"x" * 5000
+
+
 def test_an_mtu_that_changes_under_way_is_found() -> None:
     net, client, server = line()
     net.links[1].set(mtu=900, at="80ms")

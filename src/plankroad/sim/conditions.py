@@ -13,7 +13,10 @@ DEFAULT_QUEUE = 1000
 
 @dataclass(frozen=True)
 class Burst:
-    """Loss in bursts by the Gilbert-Elliott model; see `sim.faults.GilbertElliott` for the four probabilities."""
+    """Loss in bursts by the Gilbert-Elliott model; see `sim.faults.GilbertElliott` for the four probabilities.
+
+    A burst is counted in packets: a sender that backs off can be in one for minutes.
+    """
 
     enter: float
     leave: float

@@ -1,7 +1,8 @@
 """What a network does to packets: loss, bursts of loss, copies, damage, reordering.
 
-Each fault draws from a random stream of its own, once (or a fixed number of times) for each packet that comes to it,
-so that faults do not disturb each other. `sim.rules` has the faults that are not left to chance.
+Each fault draws from a random stream of its own, and as often for each packet, be that lost already or not. So faults
+do not disturb each other: which packets one of them strikes does not depend on the others. `sim.rules` has the faults
+that are not left to chance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ class Transit:
 
     `fate`: of `sim.fate`. `note`: what to add to the capture's comment. `extra`: nanoseconds of delay to add;
     `overtaken`: with it, later packets need not wait. `copies`: how many more of it will arrive.
-    `exempt`: the faults of chance leave it alone.
+    `exempt`: the faults of chance leave it alone; `spared` that, or it is lost already.
     """
 
     __slots__ = ("copies", "exempt", "extra", "fate", "note", "overtaken", "packet")
@@ -35,8 +36,13 @@ class Transit:
         self.exempt: bool = False
 
     def lose(self, cause: int) -> None:
-        """The packet will not arrive."""
-        self.fate = (self.fate & ~LOST_MASK) | cause
+        """The packet will not arrive; the first cause counts."""
+        if not self.fate & LOST_MASK:
+            self.fate |= cause
+
+    def spared(self) -> bool:
+        """Whether a fault of chance is to leave it alone."""
+        return self.exempt or self.fate & LOST_MASK != 0
 
     def add_note(self, text: str) -> None:
         """Add to what a capture tells about the packet."""
@@ -50,7 +56,7 @@ class Fault:
     __slots__ = ()
 
     def apply(self, now: int, transit: Transit) -> None:
-        """Do to `transit` what is to be done; not called for a packet that is lost already."""
+        """Do to `transit` what is to be done, if it is not `spared`; but draw from a random stream in any case."""
         raise NotImplementedError
 
 
@@ -64,12 +70,14 @@ class RandomLoss(Fault):
         self.rng = rng
 
     def apply(self, now: int, transit: Transit) -> None:
-        if self.rng.random() < self.probability:
+        if self.rng.random() < self.probability and not transit.spared():
             transit.lose(LOST_RANDOM)
 
 
 class GilbertElliott(Fault):
     """Loss in bursts: a chain of two states that may change before each packet (Gilbert 1960, Elliott 1963).
+
+    A burst is counted in packets, not in time: it lasts long for a sender that sends seldom.
 
     `enter` is the probability of going from good to bad, `leave` that of going back; so bursts last 1 / `leave`
     packets in the mean and the share of packets in the bad state is `enter` / (`enter` + `leave`). A packet is lost
@@ -94,7 +102,7 @@ class GilbertElliott(Fault):
                 self.bad = False
         elif change < self.enter:
             self.bad = True
-        if loss < (self.bad_loss if self.bad else self.good_loss):
+        if loss < (self.bad_loss if self.bad else self.good_loss) and not transit.spared():
             transit.lose(LOST_BURST)
 
 
@@ -108,7 +116,7 @@ class Duplication(Fault):
         self.rng = rng
 
     def apply(self, now: int, transit: Transit) -> None:
-        if self.rng.random() < self.probability:
+        if self.rng.random() < self.probability and not transit.spared():
             transit.copies += 1
 
 
@@ -116,19 +124,20 @@ class Corruption(Fault):
     """`bits` different bits of a packet, anywhere in it, are flipped with `probability`.
 
     One flipped bit is found by every checksum. Of two, about one pair in 32 compensate each other in the Internet
-    checksum (RFC 1071), as on a real network.
+    checksum (RFC 1071), as on a real network. `places` says which bits.
     """
 
-    __slots__ = ("bits", "probability", "rng")
+    __slots__ = ("bits", "places", "probability", "rng")
 
-    def __init__(self, probability: float, bits: int, rng: Random) -> None:
+    def __init__(self, probability: float, bits: int, rng: Random, places: Random) -> None:
         self.probability = probability
         self.bits = bits
         self.rng = rng
+        self.places = places
 
     def apply(self, now: int, transit: Transit) -> None:
-        if self.rng.random() < self.probability:
-            flip_bits(transit, self.bits, self.rng)
+        if self.rng.random() < self.probability and not transit.spared():
+            flip_bits(transit, self.bits, self.places)
 
 
 class Reordering(Fault):
@@ -142,7 +151,7 @@ class Reordering(Fault):
         self.rng = rng
 
     def apply(self, now: int, transit: Transit) -> None:
-        if self.rng.random() < self.probability:
+        if self.rng.random() < self.probability and not transit.spared():
             transit.extra += self.extra
             transit.overtaken = True
             transit.fate |= HELD_BACK

@@ -47,7 +47,7 @@ class Direction:
         self._loss = RandomLoss(0.0, stream(seed, f"loss {name}"))
         self._burst = GilbertElliott(0.0, 1.0, 1.0, 0.0, stream(seed, f"burst {name}"))
         self._duplicate = Duplication(0.0, stream(seed, f"duplicate {name}"))
-        self._corrupt = Corruption(0.0, 1, stream(seed, f"corrupt {name}"))
+        self._corrupt = Corruption(0.0, 1, stream(seed, f"corrupt {name}"), stream(seed, f"corrupt places {name}"))
         self._reorder = Reordering(0.0, 0, stream(seed, f"reorder {name}"))
         self.apply(conditions)
 

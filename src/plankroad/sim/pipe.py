@@ -326,18 +326,16 @@ class Pipe(Event):
         transit = Transit(packet, fate)
         for fault in self.before:
             fault.apply(now, transit)
-            if transit.fate & LOST_MASK or transit.exempt:
-                break
         copies = transit.copies
+        lost = transit.fate & LOST_MASK != 0
         arrival = departure + self.delay + transit.extra
-        if transit.fate & LOST_MASK:
-            self._travel(transit.packet, now, arrival, transit.fate, transit.note, transit.overtaken)
-            return
         original = transit.packet
         first_note = transit.note
         first_fate = transit.fate
         first_overtaken = transit.overtaken
         self._last_stretch(transit, now, arrival)
+        if lost:
+            return
         for _ in range(copies):
             self.counters.duplicated += 1
             copy = Packet(
@@ -357,14 +355,10 @@ class Pipe(Event):
             self._last_stretch(other, now, arrival)
 
     def _last_stretch(self, transit: Transit, now: int, arrival: int) -> None:
-        if not transit.exempt:
-            transit.extra = 0
-            for fault in self.behind:
-                fault.apply(now, transit)
-                if transit.fate & LOST_MASK:
-                    break
-            arrival += transit.extra
-        self._travel(transit.packet, now, arrival, transit.fate, transit.note, transit.overtaken)
+        transit.extra = 0
+        for fault in self.behind:
+            fault.apply(now, transit)
+        self._travel(transit.packet, now, arrival + transit.extra, transit.fate, transit.note, transit.overtaken)
 
     def _travel(self, packet: Packet, now: int, arrival: int, fate: int, note: str, overtaken: bool) -> None:
         """Put the packet on the way."""

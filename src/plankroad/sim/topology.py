@@ -47,6 +47,9 @@ from plankroad.wire.address import bytes_to_ip, ip_to_bytes, link_local_of, pars
 
 T = TypeVar("T")
 
+#: RFC 8200 section 5: a link with a smaller MTU is no IPv6 link.
+IPV6_MIN_MTU: Final = 1280
+
 #: Links, and with them subnets, that a network can have with addresses given by itself.
 MAX_LINKS: Final = 1 << 16
 
@@ -186,6 +189,7 @@ class Network:
         and `reorder` probabilities, with `corrupt_bits` flipped (1) and `reorder_delay` to be held back;
         `burst` a `sim.conditions.Burst`.
 
+        A link whose MTU is below 1280 gets IPv4 addresses only (RFC 8200 section 5).
         `addresses`: of the two ends, for example ("192.168.1.1/24", "192.168.1.2/24"), or several each. `cost`: for the
         shortest path. `ethernet`: frames with ARP and neighbour discovery, as links to a switch always have.
         Raises ValueError or TypeError for what makes no sense.
@@ -202,7 +206,12 @@ class Network:
         both = (common.changed(forward or {}), common.changed(backward or {}))
         self._check_lan(first, second)
         given = ((), ()) if addresses is None else (_listed(addresses[0]), _listed(addresses[1]))
+        ipv6_fits = min(both[0].mtu, both[1].mtu) >= IPV6_MIN_MTU
+        if not ipv6_fits and any(":" in text for texts in given for text in texts):
+            raise ValueError(f"mtu: an IPv6 link carries {IPV6_MIN_MTU} bytes at least (RFC 8200 section 5)")
         subnets = self._subnets_for(first, second, given)
+        if not ipv6_fits:
+            subnets = tuple(subnet for subnet in subnets if ":" not in subnet)
         link = Link(
             self,
             self._link_name(first, second, name),
