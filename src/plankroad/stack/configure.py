@@ -42,6 +42,24 @@ def add_address(host: Host, interface: Interface, address: str) -> None:
     host.sources.clear()
 
 
+def check_address(host: Host, now: int, interface: Interface, address: str) -> None:
+    """Give an interface an address once it is known that no other host has it."""
+    neighbours = interface.neighbours
+    if neighbours is None:
+        raise ValueError(f"{interface.name} is no Ethernet interface: nobody there can have the same address")
+    add_address(host, interface, address)
+    neighbours.start_address_check(now, parse_prefix(address)[0])
+
+
+def autoconfigure(host: Host, now: int, interface: Interface) -> None:
+    """Follow the routers of the link."""
+    neighbours = interface.neighbours
+    if neighbours is None:
+        raise ValueError(f"{interface.name} is no Ethernet interface: it has no routers to ask")
+    neighbours.start_router_discovery(now)
+    host.generation += 1
+
+
 def remove_address(host: Host, interface: Interface, address: str) -> None:
     """Take an address away, with its last address the subnet's route too."""
     ip, _ = parse_prefix(address)

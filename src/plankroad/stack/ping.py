@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_READABLE, Endpoint
 from plankroad.stack.output import is_group, send
-from plankroad.stack.routing import find_route, source_fits, source_for
+from plankroad.stack.routing import find_route, scope_of, source_fits, source_for
 from plankroad.tcp.icmp import errno_of
 from plankroad.udp.endpoint import os_error
 from plankroad.wire.address import is_unspecified
@@ -120,7 +120,8 @@ class PingEndpoint(Endpoint):
         if len(dst) not in (4, 16) or is_unspecified(dst) or not 0 <= seq <= 0xFFFF or not 0 <= ttl <= 255:
             raise os_error(errno.EINVAL)
         host = self.host
-        route = find_route(host, dst, 0, interface)
+        scope = interface if interface >= 0 else scope_of(host, local, dst, -1)
+        route = find_route(host, dst, 0, scope)
         if route is None:
             raise os_error(errno.ENETUNREACH)
         if local:

@@ -127,6 +127,20 @@ class Stack(Host):
         """
         configure.add_address(self, interface, address)
 
+    def check_address(self, now: int, interface: Interface, address: str) -> None:
+        """Give an Ethernet interface an address once it is known that no other host has it; tentative until then.
+
+        RFC 4862 section 5.4, RFC 5227 section 2.1. Raises ValueError as `add_address`, and without Ethernet.
+        """
+        configure.check_address(self, now, interface, address)
+
+    def autoconfigure(self, now: int, interface: Interface) -> None:
+        """Make a link-local address, ask for routers and follow them: addresses, default routes (RFC 4862, RFC 4861).
+
+        Raises ValueError without Ethernet.
+        """
+        configure.autoconfigure(self, now, interface)
+
     def remove_address(self, interface: Interface, address: str) -> None:
         """Take an address away, with its last address the subnet's route too. Raises ValueError if it is not there."""
         configure.remove_address(self, interface, address)

@@ -7,6 +7,7 @@ forwarded ones), then frames of neighbour discovery, then what the host sends to
 from __future__ import annotations
 
 from plankroad.endpoint import Endpoint
+from plankroad.ip.interface import Interface
 from plankroad.stack.errors import report
 from plankroad.stack.host import Host
 from plankroad.stack.icmp_output import send_error4, send_error6
@@ -19,6 +20,7 @@ from plankroad.tcp.constants import CLOSED
 from plankroad.tcp.icmp import HOST_UNREACHABLE
 from plankroad.tcp.listen import Listener
 from plankroad.udp.endpoint import UdpEndpoint
+from plankroad.wire.address import bytes_to_ip
 from plankroad.wire.constants import (
     ICMP_DEST_UNREACHABLE,
     ICMP_HOST_UNREACHABLE,
@@ -29,6 +31,9 @@ from plankroad.wire.errors import BadPacket
 from plankroad.wire.ipv4 import parse_ipv4
 from plankroad.wire.ipv6 import parse_ipv6
 from plankroad.wire.packet import Packet
+
+#: Names of the `ADDRESS_` states of `ip.interface`; -1 is gone.
+ADDRESS_STATES = {-1: "removed", 0: "tentative", 1: "preferred", 2: "deprecated", 3: "duplicate"}
 
 
 def poll(host: Host, now: int) -> Packet | None:
@@ -115,7 +120,22 @@ def poll_neighbours(host: Host, now: int) -> Packet | None:
         packet = neighbours.poll_transmit(now)
         if packet is not None:
             return packet
+        if neighbours.address_events:
+            address_events(host, now, interface)
     return None
+
+
+def address_events(host: Host, now: int, interface: Interface) -> None:
+    """Addresses of ours changed by themselves: found unique or another's, made from a router's prefix, expired."""
+    neighbours = interface.neighbours
+    if neighbours is None:
+        return
+    host.generation += 1
+    host.sources.clear()
+    for ip, state in neighbours.poll_address_events():
+        log = host.log
+        if log is not None:
+            log.event(now, interface.name, "address", {"address": bytes_to_ip(ip), "state": ADDRESS_STATES[state]})
 
 
 def advise(host: Host, connection: Connection) -> None:
