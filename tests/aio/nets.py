@@ -11,7 +11,7 @@ import asyncio
 import pathlib
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -165,3 +165,29 @@ class Recorder(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.note("lost", None if exc is None else type(exc).__name__)
+
+
+def with_net(main: Callable[[Net], Awaitable[Any]], **kwds: Any) -> Any:
+    """Run `main` on two stacks in virtual time; both must be empty in the end."""
+
+    async def inside() -> Any:
+        complaints: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+        async with asyncio.timeout(600), plank_net(**kwds) as net:
+            result = await main(net)
+        assert complaints == []
+        assert net.client.active == 0
+        assert net.server.active == 0
+        return result
+
+    return run_virtual(inside())
+
+
+async def pair(net: Net, **kwds: Any) -> tuple[Recorder, Recorder, Any]:
+    """Two connected recorders and the server."""
+    client, server = Recorder(), Recorder()
+    listening = await net.server.create_server(lambda: server, net.host, 0)
+    port = listening.sockets[0].getsockname()[1]
+    await net.client.create_connection(lambda: client, net.host, port, **kwds)
+    await server.until(lambda: "made" in server.log)
+    return client, server, listening
