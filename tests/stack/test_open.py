@@ -182,3 +182,10 @@ def test_link_local_connections_stay_on_their_link() -> None:
     right.send(net.now, b"x")
     net.run()
     assert b.counters.tcp.bytes_received == 1
+
+
+def test_a_connection_is_never_made_to_itself_by_chance() -> None:
+    net = Lone(StackConfig(first_port=40000, last_port=40000))
+    with pytest.raises(OSError, match="in use"):
+        net.b.connect(0, B4, 40000)
+    assert net.b.connect(0, B4, 40001).local_port == 40000

@@ -353,3 +353,30 @@ def test_counters_of_every_layer_are_told_by_name() -> None:
     assert counters["tcp"]["active_opens"] == 1
     assert counters["ip"]["sent"] == net.b.counters.ip.received == 2
     assert set(counters["tcp"]) == set(TcpCounters().as_dict())
+
+
+def test_time_wait_stays_while_the_accept_queue_is_full() -> None:
+    net = Pair()
+    listener = net.b.listen(0, b"", 80, backlog=1)
+    client = net.a.connect(0, B4, 80, local_port=4000)
+    net.run()
+    server = listener.accept()
+    assert server is not None
+    server.close(net.now)
+    net.run()
+    client.close(net.now)
+    net.run(SECOND)
+    net.a.connect(net.now, B4, 80)
+    net.run()
+    assert len(listener.ready) == 1
+    net.a.connect(net.now, B4, 80, local_port=4000)
+    net.run()
+    assert server.state() == "TIME_WAIT"
+
+
+def test_a_closed_listener_answers_by_reset_at_once() -> None:
+    net = Lone()
+    net.b.listen(0, b"", 80).close(0)
+    net.b.receive(0, Packet(tcp(Segment(9, 80, 1, 0, SYN, 99), A4, B4)))
+    (answer,) = net.take()
+    assert segment_of(answer).flags == RST | ACK

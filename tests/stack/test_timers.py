@@ -76,3 +76,13 @@ def test_an_endpoint_without_a_deadline_is_not_kept() -> None:
     assert heap.next_timeout() == NEVER
     assert not heap.heap
     assert not heap.filed
+
+
+def test_deadlines_that_move_earlier_again_and_again_do_not_pile_up() -> None:
+    heap = TimerHeap()
+    endpoint = Endpoint()
+    for when in range(10_000, 0, -1):
+        heap.set(endpoint, when)
+    assert len(heap.heap) <= 67
+    assert heap.pop_due(1) is endpoint
+    assert heap.next_timeout() == NEVER

@@ -544,3 +544,25 @@ def test_a_route_lost_between_call_and_packet_drops_the_datagram() -> None:
     net.b.set_interface_up(0, net.interface, False)
     assert net.take() == []
     assert net.b.counters.udp.unroutable == 1
+
+
+def test_port_unreachable_comes_from_the_address_that_was_asked() -> None:
+    """RFC 1122 section 3.2.2: the specific-destination address."""
+    net = Lone()
+    for other, src in (("10.0.0.9/24", A4), ("fd00::9/64", A6)):
+        net.b.add_address(net.interface, other)
+        ip = ip_to_bytes(other.partition("/")[0])
+        (answer,) = net.give(udp(src, 1000, ip, 54, b"x"))
+        assert answer[12:16] == ip if len(ip) == 4 else answer[8:24] == ip
+
+
+def test_super_segments_to_a_group_leave_as_datagrams() -> None:
+    net = Pair(tx_csum=True, gso_max_size=65535)
+    member = net.b.bind_udp(b"", 53)
+    member.join(0, GROUP4)
+    net.run()
+    net.wire.seen.clear()
+    net.a.bind_udp().send_to(0, bytes(3000), GROUP4, 53, gso_size=1000)
+    net.run()
+    assert [packet.gso_type for _, packet in net.wire.seen] == [0, 0, 0]
+    assert received(member) == [bytes(1000)] * 3
