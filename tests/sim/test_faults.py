@@ -8,7 +8,17 @@ import pytest
 from tests.sim.kit import A, Arrivals, B, Reports, make, numbered, tcp_packet
 
 from plankroad.sim.events import Simulator
-from plankroad.sim.fate import CORRUPTED, DELAYED, DUPLICATE, HELD_BACK, LOST_BURST, LOST_RANDOM, LOST_RULE, describe
+from plankroad.sim.fate import (
+    CORRUPTED,
+    DELAYED,
+    DUPLICATE,
+    HELD_BACK,
+    LOST_BURST,
+    LOST_RANDOM,
+    LOST_RULE,
+    MARKED,
+    describe,
+)
 from plankroad.sim.faults import Corruption, Duplication, GilbertElliott, RandomLoss, Reordering
 from plankroad.sim.observe import TraceHash
 from plankroad.sim.pipe import Pipe
@@ -361,4 +371,23 @@ def test_the_same_seed_gives_the_same_trace_and_another_one_another() -> None:
 def test_what_happened_is_told_in_words() -> None:
     assert describe(0, "") == ""
     assert describe(LOST_BURST | CORRUPTED, "") == "dropped: burst loss, damaged"
+    assert describe(DELAYED | MARKED, "") == "delayed by a packet rule, congestion experienced marked"
     assert describe(HELD_BACK | DUPLICATE, "x") == "duplicate made by the network, held back to be overtaken (x)"
+
+
+def test_damage_needs_a_packet_that_makes_sense(sim: Simulator) -> None:
+    pipe, sink = make(sim)
+    pipe.behind.append(Corruption(1.0, 1, stream(1, "corrupt"), stream(1, "places")))
+    pipe.send(Packet(bytes(20), csum_start=19, csum_offset=16))
+    pipe.send(Packet(b""))
+    sim.run()
+    assert pipe.counters.lost_invalid == 1
+    assert sink.contents == [b""]
+
+
+def test_all_bits_of_a_small_packet_can_be_flipped(sim: Simulator) -> None:
+    pipe, sink = make(sim)
+    pipe.behind.append(Corruption(1.0, 100, stream(1, "corrupt"), stream(1, "places")))
+    pipe.send(Packet(b"\x00\xff"))
+    sim.run()
+    assert sink.contents == [b"\xff\x00"]

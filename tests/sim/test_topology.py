@@ -15,13 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from plankroad.link.capture import CaptureWriter
 from plankroad.pcap.reader import read_capture
 from plankroad.pcap.records import INBOUND, OUTBOUND
 from plankroad.sim.conditions import Burst, Conditions
 from plankroad.sim.errors import DeadlockError
 from plankroad.sim.host import Host
+from plankroad.sim.pipe import Observer, Pipe
 from plankroad.sim.rules import DROP, Rule
 from plankroad.sim.topology import Network
+from plankroad.wire.packet import Packet
 
 
 def line(seed: int = 1, **kwds: object) -> tuple[Network, Host, Host]:
@@ -627,3 +630,95 @@ def test_addresses_run_out_with_a_hint() -> None:
     net.link(net.host("b"), lan)
     with pytest.raises(ValueError, match="give the switch a larger"):
         net.link(net.host("c"), lan)
+
+
+def test_a_lan_that_falls_apart_and_heals() -> None:
+    net = Network(6, detection="10ms")
+    a, b = net.host("a"), net.host("b")
+    left, right = net.switch("left"), net.switch("right")
+    trunk = net.link(left, right, delay="100us")
+    net.link(a, left)
+    net.link(b, right)
+
+    async def main() -> None:
+        assert await transfer(b, b"before", "b") == b"before"
+        trunk.cut()
+        await asyncio.sleep(0.1)
+        assert all(port != 0 for port, _ in left.switch.table.values())  # whoever was behind the trunk is forgotten
+        with pytest.raises(OSError, match="Connect call failed"):
+            await asyncio.wait_for(asyncio.open_connection("b", 7), 300)
+        trunk.heal()
+        await asyncio.sleep(5)
+        assert await transfer(b, b"after", "b") == b"after"
+
+    net.run(main(), host=a)
+
+
+def test_what_is_asked_for_before_there_are_links_holds_for_those_to_come() -> None:
+    net = Network(2, ipv6=False)
+    seen: list[int] = []
+
+    class Watcher(Observer):
+        def packet(self, pipe: Pipe, now: int, sent: int, packet: Packet, fate: int, note: str) -> None:
+            seen.append(pipe.number)
+
+    target = io.BytesIO()
+    writer = net.capture(target)
+    net.observe(Watcher())
+    rule = net.add_rule(Rule(DROP, lambda view: view.protocol == 6, count=1))
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b, delay="1ms")
+    net.observe(Watcher())
+    net.at("10s", seen.clear)
+    assert net.run(transfer(b, b"hello", "b"), host=a) == b"hello"
+    assert rule.hits == 1
+    assert set(seen) == {0, 1}
+    assert len(seen) == 2 * writer.packets
+    # Closed captures are left alone, by links to come as well.
+    writer.close()
+    written = writer.packets
+    net.link(a, b)
+    assert net.run(transfer(b, b"again", "b"), host=a) == b"again"
+    assert len(seen) > 2 * written == 2 * writer.packets
+    net.run_until("10s")
+    assert not seen
+
+
+def test_a_capture_that_cannot_be_written_ends_and_the_network_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    net = Network(2)
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b)
+    writer = CaptureWriter(io.BytesIO())
+    assert net.capture(writer) is writer
+    writer.close()
+    net.run(transfer(b, b"hello", "b"), host=a)
+    net.link(a, b)
+    net.run(transfer(b, b"hello", "b"), host=a)
+    assert [record.getMessage() for record in caplog.records if "capture" in record.getMessage()] == [
+        "the capture of the simulated network ends here: the capture is closed"
+    ]
+
+
+def test_mtu_changes_do_not_disturb_the_dead() -> None:
+    net, client, _ = line()
+    client.crash()
+    net.links[0].set(mtu=1300)
+    assert net.links[0].there.pipe.mtu == 1300
+    with pytest.raises(ValueError, match="flaps 1 or more times"):
+        net.links[0].flap(down="1s", up="1s", times=0)
+    with pytest.raises(ValueError, match="a link named 'r1-r2' already"):
+        net.link("r1", "r2", name="r1-r2")
+    lonely = Network()
+    one, two = lonely.switch("one"), lonely.switch("two")
+    lonely.link(lonely.host("a"), one)
+    lonely.link(lonely.host("b"), two)
+    with pytest.raises(ValueError, match="link switches before their hosts"):
+        lonely.link(one, two)
+
+
+def test_a_network_of_one_family() -> None:
+    net = Network(ipv4=False)
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b)
+    assert (a.addresses, b.addresses) == (["fd00::1"], ["fd00::2"])
+    assert net.run(transfer(b, b"six", "b"), host=a) == b"six"

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import os
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -29,7 +30,7 @@ from typing import Any, BinaryIO, Final, TypeVar
 from plankroad.aio.resolver import HostsResolver
 from plankroad.ip.routes import MULTIPATH_PER_FLOW, MULTIPATH_PER_PACKET, Route
 from plankroad.link.capture import CaptureWriter
-from plankroad.sim.capture import CaptureObserver
+from plankroad.sim.capture import CaptureObserver, NetworkCapture
 from plankroad.sim.conditions import Conditions
 from plankroad.sim.events import LAST_MOMENT, Call, Simulator
 from plankroad.sim.host import Host, Node, SwitchNode
@@ -229,7 +230,8 @@ class Network:
             link.there.pipe.observers.append(observer)
             link.back.pipe.observers.append(observer)
         for capture in self._captures:
-            self._add_to_capture(capture, link)
+            if capture.failed is None:
+                self._add_to_capture(capture, link)
         for rule in self._rules:
             link.add_rule(rule)
         for i, node in enumerate((first, second)):
@@ -280,11 +282,14 @@ class Network:
 
     def capture(self, target: str | os.PathLike[str] | BinaryIO | CaptureWriter) -> CaptureWriter:
         """Write every packet on every link to a pcapng file; close what is returned at the end (`with` does)."""
+        writer: CaptureWriter
         if isinstance(target, CaptureWriter):
             writer = target
+            observer = CaptureObserver(writer)
         else:
-            writer = CaptureWriter(target, comment=f"plankroad simulation, seed {self.seed}")
-        observer = CaptureObserver(writer)
+            writer = NetworkCapture(target, comment=f"plankroad simulation, seed {self.seed}")
+            observer = CaptureObserver(writer)
+            writer.on_close = functools.partial(self._end_capture, observer)
         self._captures.append(observer)
         for link in self.links:
             self._add_to_capture(observer, link)
@@ -555,6 +560,11 @@ class Network:
             raise ValueError(
                 f"{first.name} and {second.name} have subnets of their own: link switches before their hosts"
             )
+
+    def _end_capture(self, capture: CaptureObserver) -> None:
+        capture.detach()
+        if capture in self._captures:
+            self._captures.remove(capture)
 
     def _add_to_capture(self, capture: CaptureObserver, link: Link) -> None:
         capture.add_link(link.name, link.ends[0].name, link.ends[1].name, link.there.pipe, link.back.pipe)
