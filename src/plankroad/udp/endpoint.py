@@ -11,6 +11,7 @@ import os
 from collections import deque
 from typing import Final
 
+from plankroad.compat import mypyc_attr
 from plankroad.endpoint import EVENT_ERROR, EVENT_READABLE, EVENT_SOFT_ERROR, EVENT_WRITABLE, Endpoint
 from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, PORT_UNREACHABLE, PROTOCOL_UNREACHABLE
 from plankroad.udp.counters import UdpCounters
@@ -38,6 +39,7 @@ def os_error(number: int) -> OSError:
     return OSError(number, os.strerror(number))
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class UdpHost:
     """What an endpoint asks of its host. The stack has the real one."""
 
