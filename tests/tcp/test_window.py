@@ -442,3 +442,36 @@ def test_urgent_data_of_any_length() -> None:
     pair.run()
     assert pair.b.received == data
     assert pair.b_counters.urgent_received >= 2
+
+
+def test_a_window_half_used_for_a_while_decays() -> None:
+    # RFC 2861 section 3.2.
+    peer = sender()
+    sent = 1
+    for _ in range(6):
+        while out := peer.send(bytes(peer.conn.tcb.cc.cwnd - peer.conn.tcb.pipe())):
+            sent += sum(len(s.payload) for s in out)
+        peer.advance(10 * MILLISECOND)
+        peer.segment(".", ack=sent)
+    full = peer.conn.tcb.cc.cwnd
+    assert full > 40_000
+    for _ in range(100):
+        sent += sum(len(s.payload) for s in peer.send(bytes(2000)))
+        peer.advance(10 * MILLISECOND)
+        peer.segment(".", ack=sent)
+    assert peer.conn.tcb.cc.cwnd < full
+    assert peer.conn.tcb.cc.cwnd >= 10_000
+
+
+def test_congestion_control_and_segment_size_can_be_changed_on_a_living_connection() -> None:
+    peer = sender()
+    peer.conn.tcb.cc.cwnd = 33_000
+    peer.conn.set_option(peer.now, "congestion_control", "newreno")
+    assert type(peer.conn.tcb.cc).__name__ == "NewReno"
+    assert peer.conn.tcb.cc.cwnd == 33_000
+    peer.conn.set_option(peer.now, "max_segment", 500)
+    assert {len(s.payload) for s in peer.send(bytes(5000))} == {500}
+    with pytest.raises(ValueError, match="cubic"):
+        peer.conn.set_option(peer.now, "congestion_control", "nonesuch")
+    with pytest.raises(ValueError, match="these can"):
+        peer.conn.set_option(peer.now, "timestamps", False)

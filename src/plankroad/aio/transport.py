@@ -310,19 +310,18 @@ class TcpTransport(_FlowControlMixin):
     def _read_ready(self) -> None:
         """Hand over all that can be read."""
         conn = self._conn
-        tcb = conn.tcb
         now = self._driver.scheduler.now()
         while not self._paused and not self._closing:
             protocol = self._protocol
             if self._buffered_protocol:
-                if not tcb.rcv_queued:
+                if not conn.readable():
                     break
                 if not self._read_into(now, protocol):  # type: ignore[arg-type]
                     return
                 continue
-            if not tcb.rcv_queued:
+            first = conn.next_chunk()
+            if not first:
                 break
-            first = len(tcb.rcv_queue[tcb.rcv_queue_head])
             data = conn.receive(now, first if first >= LARGE_CHUNK else READ_SIZE)
             try:
                 protocol.data_received(data)  # type: ignore[union-attr]
@@ -347,11 +346,12 @@ class TcpTransport(_FlowControlMixin):
             return False
         # Large chunks one by one into the program's buffer: each octet is copied once.
         conn = self._conn
-        tcb = conn.tcb
         room = len(buffer)
         count = 0
-        while tcb.rcv_queued and count < room:
-            first = len(tcb.rcv_queue[tcb.rcv_queue_head])
+        while count < room:
+            first = conn.next_chunk()
+            if not first:
+                break
             data = conn.receive(now, min(first, room - count) if first >= LARGE_CHUNK else room - count)
             end = count + len(data)
             buffer[count:end] = data

@@ -37,7 +37,7 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ending import abort_connection, end_connection, set_state
-from plankroad.tcp.handshake import begin_active
+from plankroad.tcp.handshake import begin_active, initial_window
 from plankroad.tcp.icmp import handle_icmp
 from plankroad.tcp.info import tcp_info
 from plankroad.tcp.input import handle_segment, may_reuse
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 _COMPACT_AT: Final = 64
 
 _OPTIONS: Final = (
+    "congestion_control",
     "cork",
     "delayed_ack",
     "keepalive",
@@ -63,6 +64,7 @@ _OPTIONS: Final = (
     "keepalive_idle",
     "keepalive_interval",
     "linger",
+    "max_segment",
     "nagle",
     "quick_acks",
     "r1",
@@ -211,6 +213,15 @@ class Connection(Endpoint):
             self._changed()
         return data
 
+    def readable(self) -> int:
+        """How many bytes wait to be read."""
+        return self.tcb.rcv_queued
+
+    def next_chunk(self) -> int:
+        """How many of them came in one piece: a `receive` of as many copies nothing. 0 where nothing waits."""
+        t = self.tcb
+        return len(t.rcv_queue[t.rcv_queue_head]) if t.rcv_queued else 0
+
     def at_eof(self) -> bool:
         """The peer's FIN was reached and everything before it was read."""
         return self.tcb.rcv_eof and self.tcb.rcv_queued == 0
@@ -298,6 +309,14 @@ class Connection(Endpoint):
                 t.timers[TIMER_KEEPALIVE] = NEVER
         elif name == "keepalive_idle" and t.timers[TIMER_KEEPALIVE] != NEVER:
             t.timers[TIMER_KEEPALIVE] = max(now, t.last_received + config.keepalive_idle)
+        elif name == "congestion_control":
+            # The new algorithm takes over where the old one stands.
+            old = t.cc
+            t.cc = create(config.congestion_control, t.snd_mss, initial_window(t))
+            t.cc.cwnd = old.cwnd
+            t.cc.ssthresh = old.ssthresh
+        elif name == "max_segment":
+            t.update_mss()
         elif name == "cork" and not value:
             t.timers[TIMER_CORK] = NEVER
         elif name == "tos":

@@ -133,6 +133,7 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment) -> None:
     t.retries = 0
     t.trouble_reported = False
     t.soft_error = 0
+    t.cwnd_filled_at = now
     t.recover = t.iss
     t.high_rxt = t.snd_una
     t.round_end = t.snd_una

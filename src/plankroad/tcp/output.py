@@ -249,6 +249,7 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.counters.bytes_sent += length
     t.bytes_sent += length
     t.cc.on_sent(now, length, pipe + length)
+    _validate_cwnd(t, now, pipe + length)
     return _data_segment(t, now, start, end, mss)
 
 
@@ -294,6 +295,21 @@ def _restart_after_idle(t: Tcb, now: int, room: int) -> int:
             t.counters.idle_restarts += 1
         room += t.cc.cwnd - before
     return room
+
+
+def _validate_cwnd(t: Tcb, now: int, in_flight: int) -> None:
+    """RFC 2861 section 3.2: a window that the program did not fill for a retransmission timeout is not known to fit."""
+    if in_flight + t.snd_mss > t.cc.cwnd:
+        t.cwnd_filled_at = now
+        t.cwnd_used = 0
+        return
+    t.cwnd_used = max(t.cwnd_used, in_flight)
+    if t.snd_nxt >= t.snd_buf.end and now - t.cwnd_filled_at >= t.rtt.rto():
+        # Only the program's own slowness counts: the peer's window is another limit.
+        if t.config.idle_restart and t.congestion == OPEN:
+            t.cc.on_app_limited(now, t.cwnd_used)
+        t.cwnd_filled_at = now
+        t.cwnd_used = 0
 
 
 def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:

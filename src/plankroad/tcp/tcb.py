@@ -44,7 +44,9 @@ class Tcb:
         "congestion",
         "cork_expired",
         "counters",
+        "cwnd_filled_at",
         "cwnd_limited",
+        "cwnd_used",
         "delivered",
         "dsacks",
         "dup_acks",
@@ -250,6 +252,8 @@ class Tcb:
         self.rescue_at: int = -1  # RescueRxt of RFC 6675; -1: not used in this recovery
         self.force_retransmit: bool = False  # the next retransmission goes out whatever cwnd says
         self.cwnd_limited: bool = False
+        self.cwnd_filled_at: int = 0  # when cwnd was last filled, or its use last looked at
+        self.cwnd_used: int = 0  # the most that was in flight since
         self.round_end: int = iss
         self.delivered: int = 0
         self.eifel_ts: int = -1  # timestamp of the first retransmission (RFC 3522 RetransmitTS)
