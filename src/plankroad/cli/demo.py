@@ -75,6 +75,8 @@ def demo(
         try:
             outcome = play.run(pcap)
         except OSError as exc:
+            if exc.filename:
+                raise Failure(describe(exc)) from exc
             raise Failure(f"after {play.net.now:.3f} virtual seconds: {describe(exc)}") from exc
     if as_json:
         click.echo(json.dumps(as_dict(outcome, weather)))

@@ -35,6 +35,9 @@ GOOD_LINES: Final = 12
 #: Steps among which the best recovery is taken, if none is good.
 SEARCH: Final = 6000
 
+#: Lines of a drawing, its head included; of a longer one the middle is left out.
+MOST_LINES: Final = 32
+
 #: Steps of a close, and those before it that it needs to be understood.
 CLOSE_STEPS: Final = 200
 BEFORE_CLOSE: Final = 2
@@ -196,10 +199,18 @@ class Watcher(Observer):
     def _drawn(self, steps: list[Step], width: int, ascii_only: bool) -> str:
         ladder = Ladder(self._ladder.left, self._ladder.right)
         ladder.steps = steps
-        return ladder.draw(width=width, ascii_only=ascii_only)
+        lines = ladder.draw(width=width, ascii_only=ascii_only).split("\n")
+        left_out = len(lines) - MOST_LINES
+        if left_out > 0:
+            half = MOST_LINES // 2
+            dots = "..." if ascii_only else "⋮"
+            lines[half:-half] = [f"{dots} {left_out} more lines {dots}".center(width).rstrip()]
+        return "\n".join(lines)
 
     def _lines(self, steps: list[Step]) -> int:
-        return self._drawn(steps, 100, True).count("\n")
+        ladder = Ladder(self._ladder.left, self._ladder.right)
+        ladder.steps = steps
+        return ladder.draw(ascii_only=True).count("\n")
 
 
 def mark(step: Step, fate: int) -> None:

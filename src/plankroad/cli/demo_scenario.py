@@ -114,7 +114,6 @@ class Outcome:
     reordered: int = 0
     retransmitted: dict[str, int] = field(default_factory=dict)
     trace_hash: str = ""
-    states: tuple[str, str] = ("", "")
 
 
 def equal(outcome: Outcome) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -31,4 +32,7 @@ def one_line() -> Iterator[None]:
 def describe(exc: OSError) -> str:
     """What happened, without errno's number: "/dev/net/tun: no TUN driver: ..."."""
     text = exc.strerror or str(exc) or type(exc).__name__
+    if exc.errno and not exc.filename and text.startswith("Connect call failed"):
+        # asyncio's text says where to and not why.
+        text = f"{os.strerror(exc.errno)} ({text[:1].lower()}{text[1:]})"
     return f"{exc.filename}: {text}" if exc.filename else text
