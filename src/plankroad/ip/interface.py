@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from plankroad.units import NEVER
 from plankroad.wire.address import (
+    IPV4_ANY,
+    IPV4_BROADCAST,
     IPV6_ALL_NODES,
     IPV6_ALL_ROUTERS,
     in_prefix,
@@ -73,6 +75,7 @@ class Interface:
 
     __slots__ = (
         "addresses",
+        "broadcasts",
         "by_ip",
         "ethernet",
         "forwarding",
@@ -114,6 +117,7 @@ class Interface:
         self.hop_limit: int = 0
         self.addresses: list[InterfaceAddress] = []
         self.by_ip: dict[bytes, InterfaceAddress] = {}
+        self.broadcasts: set[bytes] = {IPV4_BROADCAST, IPV4_ANY}
         # RFC 1122 section 3.3.7: a host SHOULD join the all-hosts group at startup; RFC 4861 section 7.2.1.
         self.groups: dict[bytes, int] = {IPV4_ALL_HOSTS: 1, IPV6_ALL_NODES: 1}
         self.neighbours: NeighbourCache | None = None
@@ -127,6 +131,7 @@ class Interface:
         address = InterfaceAddress(ip, prefix_len, state)
         self.addresses.append(address)
         self.by_ip[ip] = address
+        self._find_broadcasts()
         if len(ip) == 16:
             self.join(solicited_node(ip))
         return address
@@ -137,6 +142,7 @@ class Interface:
         if address is None:
             return False
         self.addresses.remove(address)
+        self._find_broadcasts()
         if len(ip) == 16:
             self.leave(solicited_node(ip))
         return True
@@ -171,11 +177,20 @@ class Interface:
 
         RFC 1122 section 3.3.6: a host recognises all forms; both all ones and all zeros in the host part count.
         """
-        if len(ip) != 4 or ip in self.by_ip:
-            return False
-        if is_broadcast(ip) or ip == b"\0\0\0\0":
-            return True
-        return any(is_directed_broadcast(ip, address.ip, address.prefix_len) for address in self.addresses)
+        return ip in self.broadcasts
+
+    def _find_broadcasts(self) -> None:
+        """All of them, kept as a set since every packet's source and destination are looked up."""
+        found = {IPV4_BROADCAST, IPV4_ANY}
+        for address in self.addresses:
+            host_bits = 32 - address.prefix_len
+            if len(address.ip) == 4 and host_bits > 1:
+                # A /31 has no broadcast address (RFC 3021), nor has a single host.
+                ones = (1 << host_bits) - 1
+                base = int.from_bytes(address.ip, "big") & ~ones
+                found.add(base.to_bytes(4, "big"))
+                found.add((base | ones).to_bytes(4, "big"))
+        self.broadcasts = found.difference(self.by_ip)
 
     def join(self, group: bytes) -> bool:
         """Listen to a multicast group once more; True where the interface did not listen to it before."""
