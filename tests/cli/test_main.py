@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from plankroad._build import version
+from plankroad.cli import demo
 from plankroad.cli import main as group
 from plankroad.cli.errors import Failure, describe, one_line
 from plankroad.cli.main import COMMANDS, cli
@@ -90,6 +91,18 @@ def test_output_that_nobody_reads_is_no_traceback() -> None:
     assert program.wait(60) == 1
     assert said == b""
     program.stderr.close()
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_what_a_command_exits_with_is_the_exit_status(
+    good: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["plankroad", "demo", "--bytes", "1000", "--json"])
+    monkeypatch.setattr(demo, "equal", lambda outcome: good)
+    with pytest.raises(SystemExit) as caught:
+        group.main()
+    assert caught.value.code == (0 if good else 1)
+    assert capsys.readouterr().err == ""
 
 
 def test_an_interrupt_is_exit_status_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,9 @@ MAX_REDIRECTS: Final = 10
 READ: Final = 1 << 18
 LIMIT: Final = 1 << 20
 
+#: Seconds until the next address of a host is tried as well (RFC 8305 section 5).
+HAPPY_DELAY: Final = 0.25
+
 #: RFC 9110 section 15.4: those whose Location is to be followed with a GET.
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 
@@ -97,8 +100,7 @@ class Download:
             answer = await self._next()
             if isinstance(answer, h11.Response):
                 break
-            if not isinstance(answer, h11.InformationalResponse):
-                raise Failure(f"{self.url.text}: the server closed the connection without an answer")
+            assert isinstance(answer, h11.InformationalResponse)
         self.status = answer.status_code
         self.reason = answer.reason.decode("latin-1")
         self.headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers}
@@ -122,9 +124,10 @@ class Download:
                 raise Failure(f"{self.url.text}: the server's answer is not HTTP, or not whole: {exc}") from exc
             if event is not h11.NEED_DATA:
                 return event
-            self._h11.receive_data(
-                await told(self._reader.read(READ), self.url, self._timeout, "the server sent nothing")
-            )
+            data = await told(self._reader.read(READ), self.url, self._timeout, "the server sent nothing")
+            if not data and not self.status and not self._h11.trailing_data[0]:
+                raise Failure(f"{self.url.text}: the server closed the connection without an answer")
+            self._h11.receive_data(data)
 
     async def close(self) -> None:
         """Close the connection in order."""
@@ -133,18 +136,16 @@ class Download:
             await self._writer.wait_closed()
 
 
-async def get(stack: AsyncStack, text: str, timeout: float, resolve: Callable[[str], Awaitable[str]]) -> Download:
+async def get(stack: AsyncStack, text: str, timeout: float, check: Callable[[str], Awaitable[object]]) -> Download:
     """Ask for a URL, and for those it redirects to; the last answer. The caller closes it.
 
-    `timeout`: seconds for the connection, and for each time that the server is waited for. `resolve` gives the address
-    of a host. Raises `Failure`.
+    `timeout`: seconds for the connection, and for each time that the server is waited for. `check` is asked
+    about each host before, and raises `Failure` for those that make no sense. Raises `Failure`.
     """
     for _ in range(MAX_REDIRECTS + 1):
         url = Url(text)
-        address = await resolve(url.host)
-        reader, writer = await told(
-            stack.open_connection(address, url.port, limit=LIMIT), url, timeout, "no connection"
-        )
+        await check(url.host)
+        reader, writer = await told(connect(stack, url), url, timeout, "no connection")
         download = Download(url, reader, writer, timeout)
         try:
             await download.ask()
@@ -157,6 +158,16 @@ async def get(stack: AsyncStack, text: str, timeout: float, resolve: Callable[[s
         await download.close()
         text = urljoin(text, to)
     raise Failure(f"{text}: more than {MAX_REDIRECTS} redirections")
+
+
+async def connect(stack: AsyncStack, url: Url) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A connection to the first address of the host that answers (RFC 8305), or the error of the first of them."""
+    try:
+        return await stack.open_connection(
+            url.host, url.port, limit=LIMIT, happy_eyeballs_delay=HAPPY_DELAY, all_errors=True
+        )
+    except ExceptionGroup as exc:
+        raise exc.exceptions[0] from exc
 
 
 async def told(doing: Awaitable[T], url: Url, timeout: float, late: str) -> T:

@@ -71,10 +71,9 @@ def cli() -> None:
 def main() -> NoReturn:
     """Run the command line, and exit with its status. What a person can act on ends in one line, not in a traceback."""
     try:
-        cli.main(prog_name="plankroad", standalone_mode=False)
+        # What a command exits with is returned; a command that just ends returns None.
+        status = cli.main(prog_name="plankroad", standalone_mode=False)
         sys.stdout.flush()
-    except click.exceptions.Exit as exc:
-        sys.exit(exc.exit_code)
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)
@@ -86,4 +85,4 @@ def main() -> NoReturn:
         # Whoever read the output has gone (`plankroad demo | head`): nothing is left to say, at the exit neither.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
-    sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

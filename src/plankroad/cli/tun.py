@@ -105,7 +105,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 
 async def address_of(stack: AsyncStack, where: Place, host: str, family: int = 0) -> str:
-    """The address that `host` has for the stack. Raises `Failure` where it has none, or one that leads nowhere."""
+    """The address that `host` has for the stack. Raises `Failure` where it has none, or it is the stack's loopback."""
     try:
         address = (await stack.resolve(host, family))[0]
     except OSError as exc:
