@@ -161,3 +161,33 @@ def test_neighbours_are_forgotten_when_the_link_goes_down() -> None:
     assert B4 in neighbours.entries
     net.a.set_interface_up(net.now, net.a.interfaces[0], False)
     assert not neighbours.entries
+
+
+def test_neighbour_discovery_in_fragments_is_ignored() -> None:
+    """RFC 6980 section 5."""
+    net = Pair(ethernet=True)
+    net.a.autoconfigure(net.now, net.a.interfaces[0])
+    net.run(10 * SECOND)
+    frame = advertisement(mtu=1400).head
+    packet = frame[14:]
+    atomic = packet[:4] + (len(packet) - 40 + 8).to_bytes(2, "big") + b"\x2c" + packet[7:40]
+    fragment = b"\x3a\0\0\0\0\0\0\x07"
+    whole = frame[:14] + atomic + fragment + packet[40:]
+    stack = net.a
+    before = stack.counters.icmp.bad_message
+    stack.receive(net.now, Packet(whole, b"", stack.interfaces[0].index))
+    assert stack.counters.icmp.bad_message == before + 1
+    assert stack.interfaces[0].mtu == 1500
+    stack.receive(net.now, Packet(frame, b"", stack.interfaces[0].index))
+    assert stack.interfaces[0].mtu == 1400
+
+
+def test_a_router_is_believed_about_the_mtu_up_to_what_the_link_takes_now() -> None:
+    net = Pair(ethernet=True)
+    stack = net.a
+    interface = stack.interfaces[0]
+    stack.autoconfigure(net.now, interface)
+    net.run(10 * SECOND)
+    stack.set_mtu(net.now, interface, 9000)
+    stack.receive(net.now, Packet(advertisement(mtu=4000).head, b"", interface.index))
+    assert interface.mtu == 4000

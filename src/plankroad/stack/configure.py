@@ -122,6 +122,9 @@ def set_mtu(host: Host, now: int, interface: Interface, mtu: int) -> None:
     if mtu == interface.mtu:
         return
     interface.mtu = mtu
+    if interface.neighbours is not None:
+        # A router's MTU option is held against what the link takes.
+        interface.neighbours.router_discovery.link_mtu = mtu
     host.generation += 1
     # What is in flight may be too large now: no timer has to find out.
     for path in list(host.paths.values()):

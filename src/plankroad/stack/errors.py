@@ -107,7 +107,7 @@ def path_mtu(host: Host, now: int, quote: bytes, quoted: Quoted, mtu: int, path:
         ip.path_mtu_ignored += 1
     if path is None:
         return
-    if quoted.version == 4 and 0 < mtu < host.config.min_path_mtu and path.dont_fragment:
+    if quoted.version == 4 and path.dont_fragment and not host.pmtu.dont_fragment(dst):
         # Narrower than we are willing to believe: routers may cut our smallest segments up instead.
         path.dont_fragment = False
         path.generation = -1

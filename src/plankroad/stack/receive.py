@@ -29,6 +29,8 @@ from plankroad.wire.constants import (
     ICMPV6_ERRONEOUS_HEADER,
     ICMPV6_PARAMETER_PROBLEM,
     ICMPV6_PORT_UNREACHABLE,
+    ICMPV6_REDIRECT,
+    ICMPV6_ROUTER_SOLICITATION,
     ICMPV6_UNRECOGNIZED_NEXT_HEADER,
     ICMPV6_UNRECOGNIZED_OPTION,
     PROTO_DESTINATION,
@@ -397,6 +399,12 @@ def input6(
         except BadPacket:
             ip.bad_header += 1
             return
+        if header.protocol == PROTO_ICMPV6 and header.payload_start < header.payload_end:
+            kind = whole[header.payload_start]
+            if ICMPV6_ROUTER_SOLICITATION <= kind <= ICMPV6_REDIRECT:
+                # RFC 6980 section 5: "Nodes MUST silently ignore" neighbour discovery messages that came in fragments.
+                host.counters.icmp.bad_message += 1
+                return
     if header.extensions and not extensions_ok(host, now, packet, header, interface, link_group):
         return
     deliver6(host, now, packet, header, interface, link_group, group)

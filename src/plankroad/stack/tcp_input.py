@@ -70,6 +70,9 @@ def tcp_input(
                 neighbours.confirm(now, path.next_hop)
         else:
             connection.handle_segment(now, seg)
+        if connection.has_events():
+            # The program hears of it before output is polled, so that what it answers rides with the acknowledgement.
+            host.mark_ready(connection)
         return
     listener = find_listener(host, dst, seg.dst_port)
     if listener is not None:

@@ -74,8 +74,10 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
             t.syn_pending = True
             return
         # Simultaneous open (RFC 9293 section 3.5, figure 7): the SYN was taken in before; what is new is the ACK.
+        # The peer waits for ours.
         flags &= ~SYN
         start += 1
+        acknowledge(t)
     length = len(payload)
     end = start + length
     if flags & SYN:
