@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+import os
+import pty
 import random
+import select
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +174,32 @@ def test_a_capture_holds_every_packet_with_comments_on_those_that_met_with_somet
     comments = [comment for packet in packets for comment in packet.comments]
     assert sum(comment.startswith("dropped: ") for comment in comments) == found["dropped"]
     assert sum("damaged" in comment for comment in comments) == found["corrupted"]
+
+
+def test_a_terminal_sees_progress_and_ctrl_c_ends_it() -> None:
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm"}
+    words = [sys.executable, "-m", "plankroad", "demo", "--bytes", "1GB"]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=theirs, env=environment)
+    os.close(theirs)
+    try:
+        said = b""
+        while said.count(b"virtual seconds") < 3:
+            assert select.select([ours], [], [], 30)[0], said
+            said += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+            while piece := os.read(ours, 65536):
+                said += piece
+        assert process.wait(30) == 130
+        assert process.stdout is not None
+        assert process.stdout.read() == b""
+    finally:
+        process.kill()
+        process.communicate()
+        os.close(ours)
+    assert b"there and back" in said
+    assert b"Traceback" not in said, said.decode()
 
 
 def good() -> Outcome:

@@ -82,7 +82,7 @@ def print_table(console: Console, outcome: Outcome, weather: Weather) -> None:
     table.add_row("retransmitted", _by_cause(again, outcome.retransmitted, RETRANSMISSIONS, share))
     good = equal(outcome)
     table.add_row("SHA-256 sent", outcome.sha256_sent)
-    table.add_row("  at the server", outcome.sha256_at_server or "none")
+    table.add_row("  at server", outcome.sha256_at_server or "none")
     table.add_row("  back", outcome.sha256_received or "none")
     verdict = Text("equal", "bold green") if good else Text("NOT EQUAL", "bold red")
     table.add_row("", verdict)
@@ -92,7 +92,9 @@ def print_table(console: Console, outcome: Outcome, weather: Weather) -> None:
 def print_part(console: Console, title: str, ladder: str) -> None:
     """A ladder under its title."""
     console.print(f"[bold]{escape(title)}[/bold]")
-    console.print(Text(ladder), no_wrap=True, overflow="crop", soft_wrap=True)
+    for line in ladder.splitlines():
+        style = "red" if " lost: " in line else "yellow" if line.endswith(" retransmission") else ""
+        console.print(Text(line, style), soft_wrap=True)
     console.print()
 
 

@@ -202,6 +202,9 @@ class Demo:
             await writer.wait_closed()
         except OSError:
             writer.close()  # the client tells of it
+        except asyncio.CancelledError:
+            # Ctrl-C. asyncio of Python 3.11 would write a traceback for a handler that ends so.
+            writer.transport.abort()
 
     async def _client(self) -> None:
         reader, writer = await asyncio.open_connection("server", PORT)

@@ -116,8 +116,8 @@ class Client:
             # The client has gone, or stands still; or it broke the protocol in the midst of its own request.
             self.abort()
         except asyncio.CancelledError:
+            # The program ends. asyncio of Python 3.11 would write a traceback for a handler that ends so.
             self.abort()
-            raise
         finally:
             self.writer.close()
 
