@@ -1,0 +1,225 @@
+"""What tests against the Linux kernel share: stacks on its devices, its sockets and its counters.
+
+Sockets are the kernel's and block: they are used in threads (`in_thread`), each call with a time-out. Nothing sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.interop.netns import Namespace
+
+from plankroad.aio.driver import Driver
+from plankroad.aio.open import open_link
+from plankroad.aio.stack import AsyncStack
+from plankroad.link.base import Link
+from plankroad.stack.config import StackConfig
+from plankroad.trace.eventlog import EventLog
+
+#: Seconds until a test that hangs is ended; none of them waits for a clock.
+LIMIT = 60.0
+
+KERNEL4, OURS4 = "10.77.0.1", "10.77.0.2"
+KERNEL6, OURS6 = "fd77::1", "fd77::2"
+#: The kernel's addresses on the link to the stack, and the stack's.
+KERNEL = (f"{KERNEL4}/24", f"{KERNEL6}/64")
+OURS = (f"{OURS4}/24", f"{OURS6}/64")
+
+INET = (socket.AF_INET, socket.AF_INET6)
+FAMILY_NAMES = ("ipv4", "ipv6")
+
+T = TypeVar("T")
+
+
+def kernels(family: int) -> str:
+    """The kernel's address of this family."""
+    return KERNEL4 if family == socket.AF_INET else KERNEL6
+
+
+def ours(family: int) -> str:
+    """The stack's."""
+    return OURS4 if family == socket.AF_INET else OURS6
+
+
+def on_link(
+    link: Link,
+    work: Callable[[AsyncStack], Awaitable[T]],
+    config: StackConfig | None = None,
+    *,
+    address: Iterable[str] = OURS,
+    log: EventLog | None = None,
+    **kwds: Any,
+) -> T:
+    """The result of `work` with a stack on `link`; no packet that came in may have been broken."""
+
+    async def main() -> T:
+        async with open_link(link, address=address, config=config, log=log, **kwds) as stack:
+            result = await asyncio.wait_for(work(stack), LIMIT)
+            check_sound(stack)
+            return result
+
+    return asyncio.run(main())
+
+
+def on_tun(
+    ns: Namespace,
+    work: Callable[[AsyncStack], Awaitable[T]],
+    config: StackConfig | None = None,
+    *,
+    offload: bool = True,
+    mtu: int = 0,
+    **kwds: Any,
+) -> T:
+    """`on_link` with a new TUN device in `ns`, IPv4 and IPv6."""
+    return on_link(ns.open_tun(kernel_address=KERNEL, offload=offload, mtu=mtu), work, config, **kwds)
+
+
+def check_sound(stack: AsyncStack) -> None:
+    """Nothing that the kernel sent was malformed or had a wrong checksum, and nothing we sent was refused by it."""
+    counted = stack.stack.counters.as_dict()
+    broken = {
+        f"{layer}.{name}": count
+        for layer, counts in counted.items()
+        for name, count in counts.items()
+        if name.startswith("bad_") and count
+    }
+    assert not broken
+    for link in stack.driver.links:
+        assert not link.counters.tx_errors
+        assert not link.counters.rx_errors
+
+
+def driver_link(driver: Driver) -> Link:
+    """The only link of a stack."""
+    (link,) = driver.links
+    return link
+
+
+async def in_thread(function: Callable[..., T], *args: Any) -> T:
+    """Call what blocks."""
+    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Go on once something is so; the events that make it so are handled meanwhile. `on_link` sets the limit."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+def snmp(ns: Namespace) -> dict[str, int]:
+    """The kernel's counters in `ns`: "Ip.FragCreates", "Udp.InCsumErrors", "Ip6ReasmOKs" and the like."""
+    found: dict[str, int] = {}
+    lines = ns.call(Path("/proc/thread-self/net/snmp").read_text).splitlines()
+    for names, values in zip(lines[::2], lines[1::2], strict=True):
+        layer, *columns = names.split()
+        for name, value in zip(columns, values.split()[1:], strict=True):
+            found[layer.rstrip(":") + "." + name] = int(value)
+    for line in ns.call(Path("/proc/thread-self/net/snmp6").read_text).splitlines():
+        name, value = line.split()
+        found[name] = int(value)
+    return found
+
+
+# Streams
+
+
+def stream(size: int) -> tuple[list[bytes], str]:
+    """`size` octets in pieces of a mebibyte, no two alike, and their SHA-256."""
+    pattern = bytes(range(251)) * 4178
+    pieces = []
+    digest = hashlib.sha256()
+    at = 0
+    while at < size:
+        piece = (struct.pack("!Q", at) + pattern[8:])[: size - at]
+        digest.update(piece)
+        pieces.append(piece)
+        at += len(piece)
+    return pieces, digest.hexdigest()
+
+
+def receive_all(sock: socket.socket) -> tuple[int, str]:
+    """How many octets until the end, and their SHA-256."""
+    digest = hashlib.sha256()
+    count = 0
+    while data := sock.recv(1 << 18):
+        digest.update(data)
+        count += len(data)
+    return count, digest.hexdigest()
+
+
+def send_all(sock: socket.socket, pieces: list[bytes]) -> None:
+    """All of them, and the end."""
+    for piece in pieces:
+        sock.sendall(piece)
+    sock.shutdown(socket.SHUT_WR)
+
+
+def listening(ns: Namespace, family: int, port: int) -> socket.socket:
+    """A kernel socket in `ns` that listens on every address."""
+    made = ns.socket(family, socket.SOCK_STREAM)
+    made.settimeout(LIMIT)
+    made.bind(("::" if family == socket.AF_INET6 else "0.0.0.0", port))
+    made.listen(5)
+    return made
+
+
+async def read_to_end(reader: asyncio.StreamReader) -> tuple[int, str]:
+    """How many octets until the end, and their SHA-256."""
+    digest = hashlib.sha256()
+    count = 0
+    while data := await reader.read(1 << 18):
+        digest.update(data)
+        count += len(data)
+    return count, digest.hexdigest()
+
+
+async def write_all(writer: asyncio.StreamWriter, pieces: list[bytes]) -> None:
+    """All of them, and the end."""
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+    writer.write_eof()
+
+
+# Datagrams
+
+
+class Mailbox(asyncio.DatagramProtocol):
+    """Keeps what comes: datagrams with their sender, and errors."""
+
+    def __init__(self) -> None:
+        self.datagrams: asyncio.Queue[tuple[bytes, tuple[Any, ...]]] = asyncio.Queue()
+        self.errors: asyncio.Queue[Exception] = asyncio.Queue()
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self.datagrams.put_nowait((data, addr))
+
+    def error_received(self, exc: Exception) -> None:
+        self.errors.put_nowait(exc)
+
+    async def next(self) -> bytes:
+        """The next datagram."""
+        return (await self.datagrams.get())[0]
+
+
+class Echo(asyncio.DatagramProtocol):
+    """Sends back what comes."""
+
+    transport: asyncio.DatagramTransport
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.DatagramTransport)
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        self.count += 1
+        self.transport.sendto(data, addr)
