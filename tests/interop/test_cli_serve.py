@@ -8,10 +8,13 @@ import os
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from tests.interop.netns import Namespace, Process
+
+from plankroad.cli.serve import GRACE
 
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("root"), pytest.mark.needs("curl")]
 
@@ -124,6 +127,32 @@ def test_a_reply_under_way_is_finished_after_ctrl_c(ns: Namespace, server: Proce
             answer += piece
     assert answer.partition(b"\r\n\r\n")[2] == data
     assert server.wait(LIMIT) == 0
+
+
+def test_a_second_ctrl_c_does_not_wait_for_a_client_that_stands_still(ns: Namespace, server: Process) -> None:
+    with ns.socket() as client:
+        client.connect((OURS, 80))
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+        client.recv(1000)
+        server.signal(signal.SIGINT)
+        server.wait_for("Closing.", LIMIT)
+        begin = time.monotonic()
+        server.signal(signal.SIGINT)
+        assert server.wait(LIMIT) == 130
+        assert time.monotonic() - begin < GRACE
+    assert "Traceback" not in server.output
+    assert "plank0" not in devices(ns)
+
+
+def test_a_client_that_stands_still_is_reset_after_the_grace(ns: Namespace, server: Process) -> None:
+    with ns.socket() as client:
+        client.connect((OURS, 80))
+        client.sendall(b"GET /big HTTP/1.1\r\nHost: x\r\n\r\n" * 10)
+        client.recv(1000)
+        server.signal(signal.SIGINT)
+        assert server.wait(LIMIT) == 0
+    assert "Traceback" not in server.output
+    assert "plank0" not in devices(ns)
 
 
 def test_without_the_rights_it_is_one_line_that_says_what_to_do(ns: Namespace, root: Path) -> None:

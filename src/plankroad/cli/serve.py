@@ -11,6 +11,7 @@ import click
 from plankroad.cli.errors import one_line
 from plankroad.cli.http import FileServer
 from plankroad.cli.http_tree import Tree
+from plankroad.cli.main import INTERRUPTED
 from plankroad.cli.tun import Place, place, run, tun_options
 
 #: Seconds that replies under way have to be finished after Ctrl-C.
@@ -50,12 +51,14 @@ async def _serve(tree: Tree, where: Place, port: int, quiet: bool) -> None:
         for own in where.own_addresses():
             _say(f"  {curl_line(own, port)}")
         await stop.wait()
-        # A second Ctrl-C does not wait any longer.
+        # A second Ctrl-C does not wait any longer: connections are reset.
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+            loop.add_signal_handler(number, stack.close)
         _say("Closing.")
         server.close()
         await files.stop(GRACE)
+        if stack.closed:
+            raise click.exceptions.Exit(INTERRUPTED)
 
 
 def curl_line(address: str, port: int) -> str:
