@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from plankroad.sim.topology import Network
     from plankroad.stack.config import StackConfig
     from plankroad.tcp.config import TcpConfig
+    from plankroad.trace.eventlog import EventLog
 
 __all__ = [
     "AsyncStack",
+    "EventLog",
     "Network",
     "StackConfig",
     "TcpConfig",
@@ -32,6 +34,7 @@ __all__ = [
 #: Where each name of the face lives.
 _HOMES: Final = {
     "AsyncStack": "plankroad.aio.stack",
+    "EventLog": "plankroad.trace.eventlog",
     "Network": "plankroad.sim.topology",
     "StackConfig": "plankroad.stack.config",
     "TcpConfig": "plankroad.tcp.config",

@@ -21,6 +21,7 @@ from plankroad.aio.server import Server
 from plankroad.aio.tls import TlsOptions, app_transport
 from plankroad.aio.transport import TcpTransport
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
+from plankroad.trace.netstat import format_counters
 from plankroad.wire.address import bytes_to_ip
 
 if TYPE_CHECKING:
@@ -86,6 +87,36 @@ class AsyncStack:
     def active(self) -> int:
         """Connections that are not CLOSED or in TIME-WAIT, datagram endpoints and servers."""
         return len(self._registry)
+
+    # Looking inside
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """All counters now, by layer and cause: "ip", "icmp", "tcp", "udp", and "link NAME" for links that count."""
+        found = self.stack.counters.as_dict()
+        for link in self.driver.links:
+            counters = link.counters.as_dict()
+            if any(counters.values()):
+                found[f"link {link.name}"] = counters
+        return found
+
+    def netstat(self) -> str:
+        """`counters` as text, as `netstat -s` prints a kernel's; those that stand at 0 are left out."""
+        return format_counters(self.counters())
+
+    def connections(self) -> list[dict[str, int | str]]:
+        """Every connection with its ends and what Linux's tcp_info would tell (`tcp.info`): `ss -ti` for this stack."""
+        now = self.driver.scheduler.now()
+        found = []
+        for path in self.stack.connections.values():
+            connection = path.connection
+            ends: dict[str, int | str] = {
+                "local": bytes_to_ip(connection.local_addr),
+                "local_port": connection.local_port,
+                "remote": bytes_to_ip(connection.remote_addr),
+                "remote_port": connection.remote_port,
+            }
+            found.append(ends | connection.info(now))
+        return found
 
     # Streams
 
