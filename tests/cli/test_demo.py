@@ -176,6 +176,25 @@ def test_a_capture_holds_every_packet_with_comments_on_those_that_met_with_somet
     assert sum("damaged" in comment for comment in comments) == found["corrupted"]
 
 
+@pytest.mark.needs("tshark")
+def test_tshark_finds_nothing_wrong_but_what_the_network_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "demo.pcapng"
+    found = report("--bytes", "200kB", "--corrupt", "3%", "--pcap", str(file))
+    words = ["tshark", "-n", "-r", str(file), "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+    words += ["-Y", "_ws.malformed || ip.checksum.status == 0 || tcp.checksum.status == 0"]
+    words += ["-T", "fields", "-e", "frame.interface_name", "-e", "frame.comment"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    bad = [line.partition("\t") for line in done.stdout.splitlines()]
+    damaged = [comment for _, _, comment in bad if "damaged" in comment]
+    assert len(damaged) == found["corrupted"] > 10
+    # A router does not look into TCP: what a route damaged there is seen once more, on the link to the host.
+    carried_on = [name for name, _, comment in bad if not comment]
+    assert len(carried_on) == found["corrupted_caught"]["tcp"]
+    assert set(carried_on) <= {"client-west", "east-server"}
+    assert len(bad) == len(damaged) + len(carried_on)
+
+
 def test_a_terminal_sees_progress_and_ctrl_c_ends_it() -> None:
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm"}

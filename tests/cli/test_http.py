@@ -12,8 +12,6 @@ from tests.cli.web import Web, get, parse
 
 from plankroad.cli.http import CHUNK, MAX_BODY, MAX_HEAD, Limits
 
-pytestmark = pytest.mark.either
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:

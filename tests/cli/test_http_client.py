@@ -13,8 +13,6 @@ from tests.cli.web import Web
 from plankroad.cli.errors import Failure
 from plankroad.cli.http_client import Download, Url, get
 
-pytestmark = pytest.mark.either
-
 TIMEOUT = 30.0
 #: A server's answer: bytes, seconds to wait (int), or "reset".
 Script = list[bytes | int | str]

@@ -17,8 +17,6 @@ from plankroad.cli import main as group
 from plankroad.cli.errors import Failure, describe, one_line
 from plankroad.cli.main import COMMANDS, cli
 
-pytestmark = pytest.mark.either
-
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
