@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
 from plankroad.tcp.cc.base import AckSample
+from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.constants import (
     CLOSING,
@@ -21,11 +22,10 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.ending import end_connection, enter_time_wait, set_state
 from plankroad.tcp.handshake import adopt_user_timeout, establish, syn_acknowledged
-from plankroad.tcp.output import acknowledge
 from plankroad.tcp.recovery import after_ack, detect_spurious
 from plankroad.tcp.seq import MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
-from plankroad.units import MILLISECOND, NEVER, SECOND
+from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.segment import FIN, Segment
 
 
@@ -57,15 +57,7 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         # RFC 5961 section 5.2: "All incoming segments whose ACK value doesn't satisfy the above condition MUST be
         # discarded and an ACK sent back."
         t.counters.ack_out_of_range += 1
-        if now - t.challenge_window >= SECOND:
-            t.challenge_window = now
-            t.challenge_count = 0
-        if t.challenge_count < t.config.challenge_ack_limit:
-            t.challenge_count += 1
-            t.counters.challenge_acks += 1
-            acknowledge(t)
-        else:
-            t.counters.challenge_acks_throttled += 1
+        challenge_ack(t, now)
         return False
 
     if seg.user_timeout > 0:

@@ -22,6 +22,7 @@ from plankroad.tcp.output import acknowledge
 from plankroad.tcp.seq import MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.timers import arm_keepalive
+from plankroad.tcp.window import shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import ACK, RST, SYN, Segment
 
@@ -33,7 +34,7 @@ def begin_active(t: Tcb, now: int) -> None:
     """Active OPEN (RFC 9293 section 3.10.1): send a SYN, enter SYN_SENT."""
     t.opened_at = now
     t.last_received = now
-    t.rcv_wind_shift = t.rcv_shift() if t.ws_ok else 0
+    t.rcv_wind_shift = shift_for(t.rcv_buf) if t.ws_ok else 0
     t.syn_pending = True
     t.counters.active_opens += 1
     set_state(t, now, SYN_SENT)
@@ -77,7 +78,7 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
         # RFC 7323 section 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP
         # SHOULD log the error but MUST use 14 instead of the specified value."
         t.snd_wind_shift = min(seg.wscale, MAX_WIND_SHIFT)
-        t.rcv_wind_shift = t.rcv_shift()
+        t.rcv_wind_shift = shift_for(t.rcv_buf)
     else:
         t.ws_ok = False
         t.snd_wind_shift = 0

@@ -16,6 +16,7 @@ import errno
 from typing import Final
 
 from plankroad.tcp.ack import handle_ack
+from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.constants import (
     CLOSED,
     CLOSING,
@@ -33,7 +34,6 @@ from plankroad.tcp.output import acknowledge, log_segment
 from plankroad.tcp.receive import handle_text
 from plankroad.tcp.seq import HALF32, MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
-from plankroad.units import SECOND
 from plankroad.wire.segment import ACK, FIN, RST, SYN, Segment
 
 _MAX_DSACKS: Final = 8
@@ -138,23 +138,6 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         fin = False
         acknowledge(t)
     handle_text(t, now, seg, start, payload, fin)
-
-
-def challenge_ack(t: Tcb, now: int) -> None:
-    """An ACK that makes the peer prove itself (RFC 5961), at most so many a second, counted for this connection alone.
-
-    RFC 5961 section 10 asks for the limit. A limit shared by connections tells an attacker on one of them what happens
-    on another, so the count is the connection's own.
-    """
-    if now - t.challenge_window >= SECOND:
-        t.challenge_window = now
-        t.challenge_count = 0
-    if t.challenge_count >= t.config.challenge_ack_limit:
-        t.counters.challenge_acks_throttled += 1
-        return
-    t.challenge_count += 1
-    t.counters.challenge_acks += 1
-    acknowledge(t)
 
 
 def may_reuse(t: Tcb, now: int, seg: Segment) -> bool:

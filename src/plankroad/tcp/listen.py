@@ -17,6 +17,7 @@ from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.reset import reset_for
 from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
+from plankroad.tcp.window import shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import ACK, RST, SYN, Segment
 
@@ -203,7 +204,7 @@ class Listener(Endpoint):
             reply.ts_ecr = seg.ts_val
             reply.sack_permitted = sack
             if wscale >= 0:
-                reply.wscale = _shift_for(config.rcv_buf)
+                reply.wscale = shift_for(config.rcv_buf)
         return reply
 
     def _from_cookie(
@@ -246,10 +247,3 @@ class Listener(Endpoint):
         # The ACK may carry data: it goes the ordinary way.
         connection.handle_segment(now, seg)
         return connection
-
-
-def _shift_for(rcv_buf: int) -> int:
-    shift = 0
-    while shift < 14 and (65535 << shift) < rcv_buf:
-        shift += 1
-    return shift

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from plankroad.tcp.cc.base import AckSample, CongestionControl
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
-from plankroad.tcp.constants import CLOSED, HEADER_LEN, MAX_WIND_SHIFT, OPEN, TIMER_COUNT, TIMESTAMP_LEN
+from plankroad.tcp.constants import CLOSED, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.reassembly import Reassembly
 from plankroad.tcp.rtt import RttEstimator
@@ -319,13 +319,6 @@ class Tcb:
         if mss != self.snd_mss:
             self.snd_mss = mss
             self.cc.set_smss(mss)
-
-    def rcv_shift(self) -> int:
-        """The window shift that lets us offer all of the receive buffer."""
-        shift = 0
-        while shift < MAX_WIND_SHIFT and (65535 << shift) < self.rcv_buf:
-            shift += 1
-        return shift
 
     def nodelay(self) -> bool:
         """Is Nagle's algorithm switched off (MUST-17)?"""

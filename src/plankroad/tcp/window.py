@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from plankroad.tcp.constants import MAX_WIND_SHIFT
 from plankroad.tcp.tcb import Tcb
 
 _MAX_FIELD: Final = 65535
 
 
-def offered_window(t: Tcb) -> int:
-    """RCV.WND: octets the peer may still send."""
-    return t.rcv_adv - t.rcv_nxt
+def shift_for(rcv_buf: int) -> int:
+    """The window shift that lets us offer all of a receive buffer (RFC 7323 section 2.3)."""
+    shift = 0
+    while shift < MAX_WIND_SHIFT and (_MAX_FIELD << shift) < rcv_buf:
+        shift += 1
+    return shift
 
 
 def advance_window(t: Tcb) -> None:
