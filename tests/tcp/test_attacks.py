@@ -99,6 +99,17 @@ def test_an_old_timestamp_marks_an_old_duplicate() -> None:
     assert peer.counters.paws_rejected == 1
 
 
+def test_new_data_rejected_by_its_timestamp_is_not_reported_as_received() -> None:
+    # Only what is held may be in a SACK block: a late segment, overtaken by a retransmission, is not.
+    peer = established(ts=True)
+    now = peer.ts_clock()
+    peer.segment(".", seq=1, ack=1, data=bytes(100), ts_val=now + 5)
+    [ack] = peer.segment(".", seq=201, ack=1, data=bytes(100), ts_val=now)
+    assert (ack.ack, ack.sack) == (101, [])
+    [ack] = peer.segment(".", seq=1, ack=1, data=bytes(100), ts_val=now)
+    assert ack.sack == [(1, 101)]
+
+
 def test_a_reset_needs_no_timestamp() -> None:
     # RFC 7323 section 5.2.
     peer = established(ts=True)

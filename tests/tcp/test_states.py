@@ -289,6 +289,9 @@ def test_fin_wait_2_of_a_released_connection_ends() -> None:
     pair.run()
     assert pair.a.state == "CLOSED"
     assert pair.now - began >= 5 * SECOND
+    # Without a word: the peer may still be reading.
+    assert pair.b.state == "CLOSE_WAIT"
+    assert pair.b.conn.error == 0
 
 
 def test_a_half_closed_connection_waits_as_long_as_the_program_reads() -> None:

@@ -206,6 +206,20 @@ def test_three_sack_blocks_fit_beside_timestamps_and_four_without() -> None:
         assert out[0].sack[0] == (1801, 1901)
 
 
+def test_a_full_segment_is_not_cut_for_sack_blocks_which_follow_it() -> None:
+    peer = ScriptedPeer()
+    peer.establish(mss=1460, ts=True)
+    peer.segment(".", seq=1001, ack=1, data=bytes(100), poll=False)
+    peer.conn.send(peer.now, bytes(1448))
+    full, ack = peer.output()
+    assert (len(full.payload), full.sack) == (1448, [])
+    assert (len(ack.payload), ack.sack) == (0, [(1001, 1101)])
+    peer.segment(".", seq=2001, ack=1449, data=bytes(100), poll=False)
+    peer.conn.send(peer.now, bytes(100))
+    [small] = peer.output()
+    assert small.sack == [(2001, 2101), (1001, 1101)]
+
+
 # Sending
 
 

@@ -173,7 +173,9 @@ def _paws_rejects(t: Tcb, now: int, seg: Segment) -> bool:
     # "If the segment is not acceptable ... send an acknowledgment in reply as specified in RFC 793 page 69 and drop
     # the segment."
     if seg.payload:
-        _duplicate(t, unwrap(seg.seq, t.rcv_nxt), unwrap(seg.seq, t.rcv_nxt) + len(seg.payload))
+        start = unwrap(seg.seq, t.rcv_nxt)
+        if start + len(seg.payload) <= t.rcv_nxt:
+            _duplicate(t, start, start + len(seg.payload))
         acknowledge(t)
     else:
         challenge_ack(t, now)

@@ -85,9 +85,6 @@ def arm_retransmit(t: Tcb, now: int) -> None:
 def _data(t: Tcb, now: int) -> Segment | None:
     """A retransmission, or new data, as congestion control and the peer's window allow."""
     mss = t.snd_mss
-    if t.sack_ok and (t.reassembly.intervals or t.dsacks):
-        # RFC 6691: what the options take is taken from the segment's data.
-        mss -= _sack_length(t)
     pipe = t.pipe()
     room = t.cc.cwnd - pipe
     window_end = t.snd_una + t.snd_wnd
@@ -340,8 +337,13 @@ def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
         seg.has_ts = True
         seg.ts_val = t.ts_now(now)
         seg.ts_ecr = t.ts_recent
+    acknowledged = True
     if t.sack_ok and (t.reassembly.intervals or t.dsacks):
-        seg.sack = _sack_blocks(t)
+        if len(payload) + _sack_length(t) <= t.snd_mss:
+            seg.sack = _sack_blocks(t)
+        else:
+            # A full segment has no room for blocks, and is not cut for them: they go by themselves, after it.
+            acknowledged = False
     elif t.user_timeout_due and len(payload) + 4 <= t.snd_mss:
         # RFC 5482 section 3.1: it is sent in the SYN and again once the connection is synchronized.
         t.user_timeout_due = False
@@ -355,9 +357,10 @@ def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
             # The end is not in reach of 16 bits: point as far as they go.
             seg.flags |= URG
             seg.urgent = 0xFFFF
-    t.ack_now = 0 if t.ack_now <= 1 else t.ack_now - 1
-    if t.dsacks and t.ack_now == 0:
-        t.ack_now = 1
+    if acknowledged:
+        t.ack_now = 0 if t.ack_now <= 1 else t.ack_now - 1
+        if t.dsacks and t.ack_now == 0:
+            t.ack_now = 1
     t.ack_octets = 0
     t.ack_segments = 0
     t.timers[TIMER_DELAYED_ACK] = NEVER

@@ -57,8 +57,9 @@ def _expired(t: Tcb, now: int, timer: int) -> None:
         _keepalive(t, now)
     elif timer == TIMER_TIME_WAIT:
         if t.state == FIN_WAIT_2:
-            # The program is gone and the peer does not close: nothing will ever be read here.
-            abort_connection(t, now, errno.ETIMEDOUT)
+            # The program is gone and the peer does not close. It may still be reading what we sent, so nothing is
+            # said; what it sends from now on belongs to no connection and is answered by a reset.
+            end_connection(t, now, 0)
         else:
             end_connection(t, now, 0)
     elif timer == TIMER_USER:
