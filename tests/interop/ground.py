@@ -6,19 +6,21 @@ Sockets are the kernel's and block: they are used in threads (`in_thread`), each
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.interop.netns import Namespace
+from tests.interop.netns import Namespace, namespace
 
 from plankroad.aio.driver import Driver
 from plankroad.aio.open import open_link
 from plankroad.aio.stack import AsyncStack
 from plankroad.link.base import Link
+from plankroad.link.netlink import RouteSocket
 from plankroad.stack.config import StackConfig
 from plankroad.trace.eventlog import EventLog
 
@@ -223,3 +225,75 @@ class Echo(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self.count += 1
         self.transport.sendto(data, addr)
+
+
+# Networks of namespaces
+
+
+def configure(ns: Namespace, device: str, addresses: Iterable[str], mtu: int = 0) -> None:
+    """Take a device up and give it addresses; they can be used when this returns."""
+    routes = ns.call(RouteSocket)
+    try:
+        info = routes.link(device)
+        assert info is not None
+        if mtu:
+            routes.set_mtu(info.index, mtu)
+        routes.set_up(info.index, True)
+        for address in addresses:
+            routes.add_address(info.index, address)
+    finally:
+        routes.close()
+
+
+def cable(left: Namespace, right: Namespace, left_end: tuple[str, ...], right_end: tuple[str, ...], mtu: int) -> None:
+    """A pair of devices: "east" in `left` and "west" in `right`, with these addresses."""
+    left.run("ip", "link", "add", "east", "type", "veth", "peer", "name", "west", "netns", right.name)
+    right.run("ip", "link", "set", "west", "up")
+    configure(left, "east", left_end, mtu)
+    configure(right, "west", right_end, mtu)
+
+
+def make_router(ns: Namespace) -> None:
+    """The kernel passes packets on in `ns`, and answers what it can't as often as it is asked."""
+    ns.sysctl("net/ipv4/ip_forward", "1")
+    ns.sysctl("net/ipv6/conf/all/forwarding", "1")
+    ns.sysctl("net/ipv4/icmp_ratelimit", "0")
+    ns.sysctl("net/ipv6/icmp/ratelimit", "0")
+
+
+class Chain:
+    """The stack's TUN device goes to `near`, a router; then comes `middle`, a router; then `far`, a host.
+
+    The MTU is 1500 but between `near` and `middle`, where it is `mtu`: neither end knows of it.
+    """
+
+    def __init__(self, near: Namespace, middle: Namespace, far: Namespace, mtu: int = 1500) -> None:
+        self.near = near
+        self.middle = middle
+        self.far = far
+        #: By family: addresses of the routers, as the stack sees them, and of the host behind them.
+        self.near_address: dict[int, str] = {socket.AF_INET: KERNEL4, socket.AF_INET6: KERNEL6}
+        self.middle_address: dict[int, str] = {socket.AF_INET: "10.78.0.2", socket.AF_INET6: "fd78::2"}
+        self.far_address: dict[int, str] = {socket.AF_INET: "10.79.0.2", socket.AF_INET6: "fd79::2"}
+        for router in (near, middle):
+            make_router(router)
+        cable(near, middle, ("10.78.0.1/24", "fd78::1/64"), ("10.78.0.2/24", "fd78::2/64"), mtu)
+        cable(middle, far, ("10.79.0.1/24", "fd79::1/64"), ("10.79.0.2/24", "fd79::2/64"), 1500)
+        near.run("ip", "route", "add", "10.79.0.0/24", "via", "10.78.0.2")
+        near.run("ip", "route", "add", "fd79::/64", "via", "fd78::2")
+        middle.run("ip", "route", "add", "10.77.0.0/24", "via", "10.78.0.1")
+        middle.run("ip", "route", "add", "fd77::/64", "via", "fd78::1")
+        far.run("ip", "route", "add", "default", "via", "10.79.0.1")
+        far.run("ip", "route", "add", "default", "via", "fd79::1")
+
+    def set_mtu(self, mtu: int) -> None:
+        """Make the link between the routers narrower or wider."""
+        self.middle.run("ip", "link", "set", "west", "mtu", str(mtu))
+        self.near.run("ip", "link", "set", "east", "mtu", str(mtu))
+
+
+@contextlib.contextmanager
+def chain(mtu: int = 1500) -> Iterator[Chain]:
+    """A `Chain` for the block."""
+    with namespace() as near, namespace() as middle, namespace() as far:
+        yield Chain(near, middle, far, mtu)

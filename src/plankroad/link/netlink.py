@@ -6,6 +6,7 @@ its device from wherever it is called.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import ipaddress
 import os
@@ -16,6 +17,8 @@ from typing import Final
 
 _NETLINK_ROUTE: Final = 0
 _SOL_NETLINK: Final = 270
+_NETLINK_ADD_MEMBERSHIP: Final = 1
+_NETLINK_DROP_MEMBERSHIP: Final = 2
 _NETLINK_CAP_ACK: Final = 10
 _NETLINK_EXT_ACK: Final = 11
 
@@ -49,7 +52,7 @@ _RT_SCOPE_UNIVERSE: Final = 0
 _RT_SCOPE_LINK: Final = 253
 _RTN_UNICAST: Final = 1
 _RTN_LOCAL: Final = 2
-_RTMGRP_IPV6_ROUTE: Final = 0x400
+_RTNLGRP_IPV6_ROUTE: Final = 11
 
 _IFF_UP: Final = 0x1
 _IFF_LOWER_UP: Final = 0x10000
@@ -108,6 +111,14 @@ def _wait_for_local_route(news: socket.socket, address: bytes) -> None:
     raise TimeoutError(errno.ETIMEDOUT, f"the kernel does not put the address {ipaddress.ip_address(address)} to use")
 
 
+def _discard(news: socket.socket) -> None:
+    """Forget what was not read: the next wait is for something else."""
+    news.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while news.recv(65536):
+            pass
+
+
 class RouteSocket:
     """A socket to the kernel's routing and device tables, of the network namespace of the thread that opens it.
 
@@ -118,17 +129,21 @@ class RouteSocket:
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
         self._sequence = 0
+        # What the kernel tells unasked. It must come of the same namespace, so it is opened here and now.
+        self._news = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
         try:
+            self._news.bind((0, 0))
             self._socket.bind((0, 0))
             self._socket.settimeout(_LIMIT)
             for option in (_NETLINK_EXT_ACK, _NETLINK_CAP_ACK):
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
         except OSError:
-            self._socket.close()
+            self.close()
             raise
 
     def close(self) -> None:
         self._socket.close()
+        self._news.close()
 
     def link(self, name: str) -> LinkInfo | None:
         """The device of that name, or None."""
@@ -177,11 +192,14 @@ class RouteSocket:
                 return True
             # The kernel puts an IPv6 address to use in a work queue, after it has answered. It has when it makes the
             # address's local route known.
-            with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, _NETLINK_ROUTE) as news:
-                news.bind((0, _RTMGRP_IPV6_ROUTE))
+            self._news.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _RTNLGRP_IPV6_ROUTE)
+            try:
                 self._change_address(_RTM_NEWADDR, flags, index, address)
                 if self._link(index, b"", address).running:
-                    _wait_for_local_route(news, interface.ip.packed)
+                    _wait_for_local_route(self._news, interface.ip.packed)
+            finally:
+                self._news.setsockopt(_SOL_NETLINK, _NETLINK_DROP_MEMBERSHIP, _RTNLGRP_IPV6_ROUTE)
+                _discard(self._news)
         except FileExistsError:
             return False
         return True
