@@ -66,14 +66,15 @@ def test_the_kernels_ping_is_answered(ns: Namespace, family: int, size: int, off
     """RFC 1122 section 3.2.2.6: "data received in an ICMP Echo Request MUST be entirely included"; ping compares."""
 
     async def work(stack: AsyncStack) -> None:
-        said = await finished(ns.start("ping", "-c", "5", "-i", "0.002", "-W", "10", "-s", str(size), ours(family)))
-        assert " 0% packet loss" in said
-        assert "wrong data" not in said
-        assert said.count(f"{size + 8} bytes from {ours(family)}: icmp_seq=") == 5
+        for _ in range(3):
+            # One by one: the buffer of ping's socket has no room for two large answers.
+            said = await finished(ns.start("ping", "-c", "1", "-W", "10", "-s", str(size), ours(family)))
+            assert f"{size + 8} bytes from {ours(family)}: icmp_seq=1" in said
+            assert "wrong data" not in said
         icmp = stack.stack.counters.icmp
-        assert icmp.echo_requests_received == icmp.echo_replies_sent == 5
+        assert icmp.echo_requests_received == icmp.echo_replies_sent == 3
         whole = size + (28 if family == socket.AF_INET else 48) <= 1500
-        assert stack.stack.counters.ip.reassembled == stack.stack.counters.ip.fragmented == (0 if whole else 5)
+        assert stack.stack.counters.ip.reassembled == stack.stack.counters.ip.fragmented == (0 if whole else 3)
 
     on_tun(ns, work, offload=offload)
 
