@@ -283,7 +283,13 @@ def test_a_smaller_path_mtu_sends_again_without_slowing_down() -> None:
     assert out[0].seq == at(0)
     assert max(len(s.payload) for s in out) == 600
     assert peer.conn.tcb.cc.cwnd >= cwnd * 6 // 10
+    while peer.conn.tcb.snd_una < peer.conn.tcb.snd_nxt:
+        last = out[-1]
+        out = peer.segment(".", ack=last.seq + len(last.payload))
     assert peer.counters.timeouts == 0
+    assert peer.counters.recoveries_sack == 0
+    assert peer.counters.retransmitted_path_mtu == peer.counters.retransmitted > 0
+    assert peer.conn.tcb.congestion == OPEN
 
 
 def lose(*numbers: int) -> Callable[[int, str, Segment], list[int]]:

@@ -72,3 +72,4 @@ PAWS_IDLE_LIMIT: Final = 24 * 24 * 3600 * 1_000_000_000
 OPEN: Final = 0  #: nothing is known to be lost
 RECOVERY: Final = 1  #: fast recovery (RFC 6675, RFC 6582)
 LOSS: Final = 2  #: after a retransmission timeout
+RESIZE: Final = 3  #: segments that were too large for the path are sent again; no sign of congestion

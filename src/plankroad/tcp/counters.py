@@ -24,6 +24,7 @@ _NAMES: Final = (
     "retransmitted_fast",
     "retransmitted_timeout",
     "retransmitted_rescue",
+    "retransmitted_path_mtu",
     "retransmitted_syn",
     "timeouts",
     "spurious_recoveries",
@@ -114,6 +115,7 @@ class TcpCounters:
         "retransmission_giveups",
         "retransmitted",
         "retransmitted_fast",
+        "retransmitted_path_mtu",
         "retransmitted_rescue",
         "retransmitted_syn",
         "retransmitted_timeout",
@@ -158,6 +160,7 @@ class TcpCounters:
         self.retransmitted_fast: int = 0
         self.retransmitted_timeout: int = 0
         self.retransmitted_rescue: int = 0
+        self.retransmitted_path_mtu: int = 0
         self.retransmitted_syn: int = 0
         self.timeouts: int = 0
         self.spurious_recoveries: int = 0

@@ -12,8 +12,10 @@ from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
     FIN_WAIT_2,
+    LOSS,
     OPEN,
     RECOVERY,
+    RESIZE,
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
@@ -126,6 +128,8 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
     t.force_retransmit = False
     if t.congestion == RECOVERY:
         t.counters.retransmitted_fast += 1
+    elif t.congestion == RESIZE:
+        t.counters.retransmitted_path_mtu += 1
     else:
         t.counters.retransmitted_timeout += 1
     t.high_rxt = max(t.high_rxt, sent.start + length)
@@ -163,7 +167,7 @@ def _beyond(t: Tcb, now: int, mss: int, window_end: int) -> Segment | None:
 
 def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int) -> Segment:
     start = sent.start
-    why = "timeout" if t.congestion != RECOVERY else ("lost" if sent.lost else "recovery")
+    why = _why(t, sent)
     t.scoreboard.resent(sent, length, now)
     if t.eifel_ts < 0 and t.undo_recover >= 0:
         t.eifel_ts = t.ts_now(now)
@@ -174,6 +178,15 @@ def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int) -> Segment:
     if t.log is not None:
         t.log.event(now, t.name(), "retransmit", {"seq": start - t.iss, "length": length, "why": why})
     return _data_segment(t, now, start, start + length, mss)
+
+
+def _why(t: Tcb, sent: Sent) -> str:
+    """Why a range is sent again, for the event log."""
+    if t.congestion == LOSS:
+        return "timeout"
+    if t.congestion == RESIZE:
+        return "path mtu"
+    return "lost" if sent.lost else "recovery"
 
 
 def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int) -> Segment | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.cc.base import TIMEOUT as SIGNAL_TIMEOUT
-from plankroad.tcp.constants import DUP_THRESH, LOSS, OPEN, RECOVERY
+from plankroad.tcp.constants import DUP_THRESH, LOSS, OPEN, RECOVERY, RESIZE
 from plankroad.tcp.seq import HALF32, MASK32
 from plankroad.tcp.tcb import Tcb
 
@@ -23,7 +23,7 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool) -> Non
         else:
             _in_recovery(t, acked, sacked, duplicate)
         return
-    if t.congestion == LOSS:
+    if t.congestion in (LOSS, RESIZE):
         if t.snd_una >= t.recover:
             _leave(t, now)
         elif sacked:
@@ -97,7 +97,13 @@ def resend_all(t: Tcb) -> None:
     """
     t.scoreboard.mark_all_lost()
     t.reno_sacked = 0
+    t.dup_acks = 0
     t.force_retransmit = True
+    if t.congestion != LOSS:
+        # What is marked lost is no reason for a recovery: a round trip from now all of it has been repeated.
+        t.congestion = RESIZE
+    t.recover = t.snd_nxt
+    t.high_rxt = t.snd_una
 
 
 def detect_spurious(t: Tcb, now: int, ts_ecr: int) -> None:
