@@ -27,7 +27,7 @@ RETRANSMISSIONS: Final = {
     "timeout": "after a timeout",
     "rescue": "rescue of the tail",
     "syn": "SYN",
-    "fin": "FIN",
+    "path_mtu": "for a smaller path MTU",
 }
 
 

@@ -276,7 +276,7 @@ class Demo:
             "fast": sum(one.retransmitted_fast for one in tcp),
             "timeout": sum(one.retransmitted_timeout for one in tcp),
             "rescue": sum(one.retransmitted_rescue for one in tcp),
+            "path_mtu": sum(one.retransmitted_path_mtu for one in tcp),
             "syn": sum(one.retransmitted_syn for one in tcp),
         }
-        causes["fin"] = sum(one.retransmitted for one in tcp) - sum(causes.values())
         outcome.retransmitted = {name: count for name, count in causes.items() if count}
