@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import random
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -18,10 +19,14 @@ from tests.interop.netns import Namespace, namespace
 
 from plankroad.aio.driver import Driver
 from plankroad.aio.open import open_link
+from plankroad.aio.scheduler import AsyncioScheduler
 from plankroad.aio.stack import AsyncStack
 from plankroad.link.base import Link
 from plankroad.link.netlink import RouteSocket
+from plankroad.link.tap import TapLink
+from plankroad.link.tun import TunLink
 from plankroad.stack.config import StackConfig
+from plankroad.stack.stack import Stack
 from plankroad.trace.eventlog import EventLog
 
 #: Seconds until a test that hangs is ended; none of them waits for a clock.
@@ -225,6 +230,87 @@ class Echo(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
         self.count += 1
         self.transport.sendto(data, addr)
+
+
+# The stack as a router
+
+LEFT4, LEFT6 = "10.71.0.1", "fd71::1"
+RIGHT4, RIGHT6 = "10.72.0.1", "fd72::1"
+#: The router's own addresses, to the left and to the right.
+ROUTER_LEFT4, ROUTER_LEFT6 = "10.71.0.2", "fd71::2"
+ROUTER_RIGHT4, ROUTER_RIGHT6 = "10.72.0.2", "fd72::2"
+
+
+def lefts(family: int) -> str:
+    """The address of the kernel to the left."""
+    return LEFT4 if family == socket.AF_INET else LEFT6
+
+
+def rights(family: int) -> str:
+    """The address of the kernel to the right."""
+    return RIGHT4 if family == socket.AF_INET else RIGHT6
+
+
+def router_lefts(family: int) -> str:
+    """The address that the kernel to the left knows the router by."""
+    return ROUTER_LEFT4 if family == socket.AF_INET else ROUTER_LEFT6
+
+
+class Road:
+    """A stack that is a router between the kernels of two namespaces, which know each other through it alone.
+
+    `left_mtu`, `right_mtu`: what the router takes its links for; the kernels at their ends believe 1500.
+    """
+
+    def __init__(
+        self,
+        left: Namespace,
+        right: Namespace,
+        *,
+        left_kind: str = "tun",
+        right_kind: str = "tun",
+        left_offload: bool = True,
+        right_offload: bool = True,
+        right_mtu: int = 1500,
+        config: StackConfig | None = None,
+    ) -> None:
+        self.left = left
+        self.right = right
+        self.right_mtu = right_mtu
+        self.config = StackConfig(forwarding=True) if config is None else config
+        self.left_link = self._open(left, left_kind, left_offload, (f"{LEFT4}/24", f"{LEFT6}/64"))
+        self.right_link = self._open(right, right_kind, right_offload, (f"{RIGHT4}/24", f"{RIGHT6}/64"))
+        self.left_link.add_kernel_route("0.0.0.0/0", ROUTER_LEFT4)
+        self.left_link.add_kernel_route("::/0", ROUTER_LEFT6)
+        self.right_link.add_kernel_route("0.0.0.0/0", ROUTER_RIGHT4)
+        self.right_link.add_kernel_route("::/0", ROUTER_RIGHT6)
+
+    @staticmethod
+    def _open(ns: Namespace, kind: str, offload: bool, addresses: tuple[str, ...]) -> TunLink | TapLink:
+        opened = ns.open_tun if kind == "tun" else ns.open_tap
+        return opened(kernel_address=addresses, offload=offload)
+
+    def run(self, work: Callable[[Stack], Awaitable[T]]) -> T:
+        """The result of `work` while the router works; no packet that came in may have been broken."""
+
+        async def main() -> T:
+            stack = Stack(self.config, random.Random(1), bytes(32))
+            driver = Driver(stack, AsyncioScheduler(asyncio.get_running_loop()))
+            async with AsyncStack(driver) as face:
+                left = driver.attach(self.left_link, "left")
+                right = driver.attach(self.right_link, "right")
+                for address in (f"{ROUTER_LEFT4}/24", f"{ROUTER_LEFT6}/64"):
+                    stack.add_address(left, address)
+                for address in (f"{ROUTER_RIGHT4}/24", f"{ROUTER_RIGHT6}/64"):
+                    stack.add_address(right, address)
+                stack.set_mtu(driver.scheduler.now(), right, self.right_mtu)
+                driver.push()
+                result = await asyncio.wait_for(work(stack), LIMIT)
+                check_sound(face)
+                assert driver.counters()["packets_dropped"] == 0
+                return result
+
+        return asyncio.run(main())
 
 
 # Networks of namespaces
