@@ -13,7 +13,7 @@ ARGS ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --quiet --disable-pip-version-check
 SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -type f -name '*.py' -o -name '*.toml' -o -name py.typed)
-PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
 .PHONY: help demo test setup lint types imports test-pure test-compiled check bench clean venv
