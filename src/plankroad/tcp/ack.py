@@ -15,6 +15,7 @@ from plankroad.tcp.constants import (
     RECOVERY,
     SYN_RECEIVED,
     TIMER_KEEPALIVE,
+    TIMER_LINGER,
     TIMER_PERSIST,
     TIMER_RETRANSMIT,
     TIMER_TIME_WAIT,
@@ -26,7 +27,7 @@ from plankroad.tcp.recovery import after_ack, detect_spurious
 from plankroad.tcp.seq import MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MILLISECOND, NEVER
-from plankroad.wire.segment import FIN, Segment
+from plankroad.wire.segment import FIN, SYN, Segment
 
 
 def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
@@ -48,7 +49,7 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         syn_acknowledged(t, now, seg)
         t.snd_wl1 = start
         t.snd_wl2 = ack
-        t.snd_wnd = seg.wnd << t.snd_wind_shift
+        t.snd_wnd = _window(t, seg)
         t.max_snd_wnd = max(t.max_snd_wnd, t.snd_wnd)
         establish(t, now)
         if ack <= t.snd_una:
@@ -89,11 +90,16 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
     return True
 
 
+def _window(t: Tcb, seg: Segment) -> int:
+    """SND.WND in bytes. RFC 7323 section 2.2: that of a SYN is never scaled."""
+    return seg.wnd if seg.flags & SYN else seg.wnd << t.snd_wind_shift
+
+
 def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool:
     """SND.WND by the newest segment only; returns whether it changed."""
     if ack < t.snd_una or not (t.snd_wl1 < start or (t.snd_wl1 == start and t.snd_wl2 <= ack)):
         return False
-    window = seg.wnd << t.snd_wind_shift
+    window = _window(t, seg)
     t.snd_wl1 = start
     t.snd_wl2 = ack
     if window == t.snd_wnd:
@@ -120,6 +126,7 @@ def _take_sacks(t: Tcb, seg: Segment, ack: int) -> int:
     """Mark what the SACK blocks report; returns the octets newly reported."""
     sacked = 0
     board = t.scoreboard
+    most = 64 + 2 * (t.snd_nxt - t.snd_una) // t.snd_mss
     first = True
     for wire_left, wire_right in seg.sack:
         left = unwrap(wire_left, ack)
@@ -135,7 +142,7 @@ def _take_sacks(t: Tcb, seg: Segment, ack: int) -> int:
             continue
         if right > t.snd_nxt or left < t.snd_una:
             continue
-        sacked += board.sack(max(left, ack), right)
+        sacked += board.sack(max(left, ack), right, most)
     t.delivered += sacked
     return sacked
 
@@ -241,6 +248,7 @@ def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight:
 
 def _fin_acknowledged(t: Tcb, now: int) -> bool:
     """Our FIN arrived: the transitions of RFC 9293 section 3.10.7.4, fifth."""
+    t.timers[TIMER_LINGER] = NEVER
     state = t.state
     if state in (FIN_WAIT_1, ESTABLISHED):
         set_state(t, now, FIN_WAIT_2)

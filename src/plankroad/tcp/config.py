@@ -115,7 +115,7 @@ class TcpConfig:
         """Raise ValueError naming the field, the value and what it may be."""
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
-            if not low <= value <= high:
+            if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}")
         if self.nagle not in (NAGLE_OFF, NAGLE_CLASSIC, NAGLE_MINSHALL):
             raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')

@@ -15,7 +15,7 @@ import errno
 import os
 from typing import TYPE_CHECKING, Final
 
-from plankroad.endpoint import Endpoint
+from plankroad.endpoint import EVENT_WRITABLE, Endpoint
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.config import NAGLE_MINSHALL, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import (
@@ -322,7 +322,11 @@ class Connection(Endpoint):
         elif name == "tos":
             t.tos = config.tos
         elif name == "snd_buf":
-            t.snd_buf_limit = config.snd_buf
+            # What was taken stays; a smaller buffer shows as it empties.
+            t.snd_buf_limit = max(config.snd_buf, len(t.snd_buf))
+            if t.send_blocked and len(t.snd_buf) < t.snd_buf_limit:
+                t.send_blocked = False
+                t.events |= EVENT_WRITABLE
         elif name == "rcv_buf":
             # The offered window never moves left; a smaller buffer shows as it is used up.
             t.rcv_buf = max(config.rcv_buf, t.rcv_queued + max(0, t.rcv_adv - t.rcv_nxt))
@@ -332,7 +336,7 @@ class Connection(Endpoint):
             t.user_timeout = config.user_timeout
             t.user_timeout_due = config.user_timeout > 0
             limit = t.timeout_limit()
-            owed = t.unanswered_since >= 0
+            owed = t.unanswered_since >= 0 and t.state not in (CLOSED, TIME_WAIT)
             t.timers[TIMER_USER] = t.unanswered_since + limit if owed and config.user_timeout else NEVER
         self._changed()
 

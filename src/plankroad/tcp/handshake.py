@@ -78,7 +78,9 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
         # RFC 7323 section 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP
         # SHOULD log the error but MUST use 14 instead of the specified value."
         t.snd_wind_shift = min(seg.wscale, MAX_WIND_SHIFT)
-        t.rcv_wind_shift = shift_for(t.rcv_buf)
+        if t.state != SYN_SENT:
+            # Ours was told in our SYN, and stays.
+            t.rcv_wind_shift = shift_for(t.rcv_buf)
     else:
         t.ws_ok = False
         t.snd_wind_shift = 0

@@ -52,7 +52,9 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     t.keepalive_probes = 0
     if state == SYN_SENT:
         if handle_syn_sent(t, now, seg):
-            handle_text(t, now, seg, t.irs + 1, seg.payload, bool(seg.flags & FIN))
+            start = t.irs + 1
+            payload = seg.payload[: t.rcv_adv - start]
+            handle_text(t, now, seg, start, payload, bool(seg.flags & FIN) and len(payload) == len(seg.payload))
         return
 
     flags = seg.flags
@@ -116,7 +118,8 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     if state == TIME_WAIT:
         # "The only thing that can arrive in this state is a retransmission of the remote FIN", and that lies before
         # the window: see `_unacceptable`. Anything else in the window is no part of this connection.
-        challenge_ack(t, now)
+        if payload or flags & FIN:
+            challenge_ack(t, now)
         return
     if not handle_ack(t, now, seg, start):
         return
@@ -150,6 +153,8 @@ def may_reuse(t: Tcb, now: int, seg: Segment) -> bool:
         if 0 < step < HALF32:
             return True
         return step == 0 and newer_seq
+    if not t.ts_ok and seg.has_ts and t.config.timestamps:
+        return True
     return newer_seq
 
 
@@ -167,7 +172,9 @@ def _paws_rejects(t: Tcb, now: int, seg: Segment) -> bool:
     if ((seg.ts_val - t.ts_recent) & MASK32) < HALF32:
         return False
     if now - t.ts_recent_at > PAWS_IDLE_LIMIT:
-        # Section 5.5: TS.Recent is too old to be compared with.
+        # Section 5.5: TS.Recent is too old to be compared with: "the segment is accepted regardless of the failure of
+        # the timestamp check, and rule R3 updates TS.Recent with the TSval from the new segment."
+        t.ts_recent = (seg.ts_val - 1) & MASK32
         return False
     t.counters.paws_rejected += 1
     # "If the segment is not acceptable ... send an acknowledgment in reply as specified in RFC 793 page 69 and drop
@@ -187,13 +194,13 @@ def _unacceptable(t: Tcb, now: int, seg: Segment, flags: int, start: int, end: i
     if flags & RST:
         t.counters.resets_ignored += 1
         return
-    if t.state == TIME_WAIT and (flags & FIN or seg.payload):
+    if t.state == TIME_WAIT and t.rcv_nxt - t.rcv_buf <= start and end <= t.rcv_nxt and (flags & FIN or seg.payload):
         # RFC 9293 section 3.10.7.4, eighth, TIME-WAIT: "Restart the 2 MSL time-wait timeout." A peer that lost our
         # last ACK may begin with the data before its FIN.
         restart_time_wait(t, now)
         acknowledge(t)
         return
-    if end <= t.rcv_nxt:
+    if t.rcv_nxt - t.rcv_buf <= start and end <= t.rcv_nxt and flags & ACK and _ack_is_known(t, seg):
         # The ACK answers this copy, not the one of long ago: or the sender, having lost our first ACK, would take the
         # wait for its own timer as a round trip.
         _record_timestamp(t, now, seg, start)
@@ -210,6 +217,12 @@ def _unacceptable(t: Tcb, now: int, seg: Segment, flags: int, start: int, end: i
     else:
         # Without a limit two ends that disagree would acknowledge each other for ever.
         challenge_ack(t, now)
+
+
+def _ack_is_known(t: Tcb, seg: Segment) -> bool:
+    """RFC 5961 section 5.2, asked of a segment whose sequence number proves little."""
+    ack = unwrap(seg.ack, t.snd_una)
+    return t.snd_una - max(t.max_snd_wnd, 65535) <= ack <= t.snd_max
 
 
 def _duplicate(t: Tcb, start: int, end: int) -> None:

@@ -61,8 +61,8 @@ def poll_transmit(t: Tcb, now: int) -> Segment | None:
         seg = _data(t, now)
         if seg is not None:
             return seg
-        if t.probe_due:
-            return _probe(t, now)
+    if t.probe_due and state != TIME_WAIT:
+        return _probe(t, now)
     if t.ack_now:
         return _bare_ack(t, now)
     return None
@@ -122,7 +122,7 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
     if sent.start + length > window_end and sent.ever_retransmitted:
         # RFC 7323 section 2.4 (4) and (5): the first retransmission does not regard the window, nor does what lies
         # outside by less than its granularity; later ones stay inside (SHLD-16), and the probe waits for it to open.
-        length = window_end + _granularity(t) - sent.start
+        length = min(length, window_end + _granularity(t) - sent.start)
         if length <= 0:
             return None
     t.force_retransmit = False
@@ -352,7 +352,7 @@ def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
         seg.ts_ecr = t.ts_recent
     acknowledged = True
     if t.sack_ok and (t.reassembly.intervals or t.dsacks):
-        if len(payload) + _sack_length(t) <= t.snd_mss:
+        if not payload or len(payload) + _sack_length(t) <= t.snd_mss:
             seg.sack = _sack_blocks(t)
         else:
             # A full segment has no room for blocks, and is not cut for them: they go by themselves, after it.
@@ -414,13 +414,21 @@ def log_segment(t: Tcb, now: int, kind: str, seg: Segment) -> None:
 
 def _sack_length(t: Tcb) -> int:
     """Bytes that the SACK option takes in a segment sent now, NOPs and all."""
-    blocks = min(len(t.reassembly.intervals) + (1 if t.dsacks else 0), 3 if t.ts_ok else 4)
+    blocks = min(len(t.reassembly.intervals) + (1 if t.dsacks else 0), _sack_room(t))
     return 4 + 8 * blocks
+
+
+def _sack_room(t: Tcb) -> int:
+    """Blocks that the header and the path's smallest packets have room for (MTU 68: one or none)."""
+    return max(0, min(3 if t.ts_ok else 4, (t.snd_mss - 4) // 8))
 
 
 def _sack_blocks(t: Tcb) -> list[tuple[int, int]]:
     """The option's blocks as they go on the wire: a duplicate first (RFC 2883 section 4), then what is held."""
-    room = 3 if t.ts_ok else 4
+    room = _sack_room(t)
+    if room == 0:
+        t.dsacks.clear()
+        return []
     blocks: list[tuple[int, int]] = []
     if t.dsacks:
         left, right = t.dsacks.pop(0)

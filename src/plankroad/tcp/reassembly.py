@@ -35,6 +35,23 @@ class Interval:
             pieces.append(data)
         self.end += len(data)
 
+    def prepend(self, data: bytes) -> None:
+        """Put `data` before what is there, joining small pieces."""
+        pieces = self.pieces
+        if len(pieces[0]) + len(data) <= _JOIN_BELOW:
+            pieces[0] = data + pieces[0]
+        else:
+            pieces.insert(0, data)
+
+    def join(self, other: Interval) -> None:
+        """Take over the pieces of the interval that follows; the two where they meet are joined if small."""
+        pieces = self.pieces
+        if len(pieces[-1]) + len(other.pieces[0]) <= _JOIN_BELOW:
+            pieces[-1] += other.pieces[0]
+            pieces.extend(other.pieces[1:])
+        else:
+            pieces.extend(other.pieces)
+
 
 class Reassembly:
     """Intervals above RCV.NXT, sorted and apart from each other."""
@@ -85,7 +102,7 @@ class Reassembly:
         if start < first.start:
             # Data before the first one it touches: the interval grows downwards.
             gap = first.start - start
-            first.pieces.insert(0, data[:gap])
+            first.prepend(data[:gap])
             first.start = start
             added += gap
         while first.end < end:
@@ -99,7 +116,7 @@ class Reassembly:
                 piece = data[first.end - start : nxt.start - start]
                 first.extend(piece)
                 added += len(piece)
-            first.pieces.extend(nxt.pieces)
+            first.join(nxt)
             first.end = nxt.end
             del intervals[i + 1]
             if nxt in self.recent:
@@ -108,7 +125,7 @@ class Reassembly:
             # It ends inside or at the end of `first`; a neighbour that begins right there is joined.
             if i + 1 < len(intervals) and intervals[i + 1].start == first.end:
                 nxt = intervals[i + 1]
-                first.pieces.extend(nxt.pieces)
+                first.join(nxt)
                 first.end = nxt.end
                 del intervals[i + 1]
                 if nxt in self.recent:

@@ -16,6 +16,7 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.ending import abort_connection, enter_time_wait, set_state
 from plankroad.tcp.output import acknowledge
+from plankroad.tcp.seq import unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER
 from plankroad.wire.segment import URG, Segment
@@ -31,12 +32,19 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             acknowledge(t)
         return
     if seg.flags & URG:
-        _urgent(t, start, seg.urgent)
+        _urgent(t, unwrap(seg.seq, t.rcv_nxt), seg.urgent)
     if fin and t.rcv_fin_seq < 0:
         t.rcv_fin_seq = start + len(payload)
     if t.rcv_fin_seq >= 0 and start + len(payload) > t.rcv_fin_seq:
         # Nothing comes after a FIN.
         payload = payload[: max(0, t.rcv_fin_seq - start)]
+    if t.reassembly.intervals and t.reassembly.intervals[0].start <= t.rcv_nxt:
+        # Text that came with the SYN.
+        _take_reassembled(t)
+        acknowledge(t)
+        if start < t.rcv_nxt:
+            payload = payload[t.rcv_nxt - start :]
+            start = t.rcv_nxt
     if payload:
         if t.released:
             # RFC 9293 section 3.6.1 (SHLD-3): "If such a host issues a CLOSE call while received data is still
@@ -49,8 +57,6 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             _in_order(t, now, seg, payload)
         else:
             _out_of_order(t, start, payload)
-    elif t.reassembly.intervals and t.reassembly.intervals[0].start <= t.rcv_nxt:
-        _take_reassembled(t)
     if t.rcv_fin_seq >= 0:
         if t.rcv_nxt == t.rcv_fin_seq:
             _fin(t, now)

@@ -140,8 +140,12 @@ class Scoreboard:
         if self.retransmit_hint < upto:
             self.retransmit_hint = upto
 
-    def sack(self, left: int, right: int) -> int:
-        """[left, right) arrived at the peer; returns how many of its octets were not known to have arrived."""
+    def sack(self, left: int, right: int, most: int = 1 << 20) -> int:
+        """[left, right) arrived at the peer; returns how many of its octets were not known to have arrived.
+
+        Where there are `most` ranges already none is split any more, and one that is covered in part stays as it is:
+        a peer that reports single octets does not get one segment for each of the others.
+        """
         ranges = self.ranges
         i = self.find(left)
         fresh = 0
@@ -150,6 +154,9 @@ class Scoreboard:
             if sent.start >= right:
                 break
             if not sent.sacked:
+                if (sent.start < left or sent.end > right) and len(ranges) - self._head >= most:
+                    i += 1
+                    continue
                 if sent.start < left:
                     self._split(i, left)
                     i += 1
@@ -240,7 +247,7 @@ class Scoreboard:
         """The losses were no losses (a spurious timeout): what was not sent again is in flight after all."""
         for i in range(self._head, len(self.ranges)):
             sent = self.ranges[i]
-            if sent.lost and not sent.retransmitted:
+            if sent.lost:
                 sent.lost = False
                 self.lost -= sent.end - sent.start
         if self._head < len(self.ranges):

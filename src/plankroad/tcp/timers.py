@@ -130,7 +130,9 @@ def _count_retry(t: Tcb) -> None:
 
 def _given_up(t: Tcb, now: int, limit: int) -> bool:
     """R2 (RFC 9293 section 3.8.3): the peer owed an answer too long; close the connection (MUST-20)."""
-    if limit and t.unanswered_since >= 0 and now - t.unanswered_since >= limit:
+    # A host that slept tries at least once more: the clock alone says nothing about the peer.
+    tried = t.retries > 0 or t.probes > 0
+    if limit and tried and t.unanswered_since >= 0 and now - t.unanswered_since >= limit:
         t.counters.retransmission_giveups += 1
         abort_connection(t, now, _timeout_errno(t))
         return True

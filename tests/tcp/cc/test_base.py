@@ -359,3 +359,12 @@ def test_ssthresh_goes_with_a_smaller_segment_unless_it_was_never_set(name: str)
     cc.set_smss(175)
     cc.on_spurious(0)
     assert (cc.cwnd, cc.ssthresh) == (22_500, 17_500)
+
+
+def test_a_larger_segment_during_recovery_raises_the_window_to_one_of_it() -> None:
+    cc = create("newreno", 1000, 10_000)
+    cc.on_congestion(0, LOSS, 0)
+    cc.set_smss(100)
+    cc.set_smss(201)
+    cc.on_recovery_exit(0)
+    assert cc.cwnd >= 201

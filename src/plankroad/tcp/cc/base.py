@@ -248,6 +248,8 @@ class CongestionControl:
             if self.prior_ssthresh != INITIAL_SSTHRESH:
                 self.prior_ssthresh = self.prior_ssthresh * smss // old
         self.cwnd = max(self.cwnd, smss)
+        if self.recovery_cwnd > 0:
+            self.recovery_cwnd = max(self.recovery_cwnd, smss)
         self.ssthresh = max(self.ssthresh, 2 * smss)
         self.prior_ssthresh = max(self.prior_ssthresh, 2 * smss)
 
