@@ -246,3 +246,14 @@ def test_the_keepalive_count_is_the_programs() -> None:
         probes = [seg for seg in peer.advance(120 * SECOND) if flags_of(seg) == "."]
         assert len(probes) == count
         assert peer.conn.error == errno.ETIMEDOUT
+
+
+def test_text_of_a_syn_comes_before_text_that_came_out_of_order() -> None:
+    # RFC 9293 section 3.10.7.2: what came with the SYN waits for ESTABLISHED, however that is reached.
+    peer = ScriptedPeer()
+    peer.listen()
+    peer.segment("S", seq=0, mss=MSS, data=b"hello")
+    peer.segment(".", seq=11, ack=1, data=b"end")
+    assert peer.received == b"hello"
+    peer.segment(".", seq=6, ack=1, data=b"there")
+    assert peer.received == b"hellothereend"
