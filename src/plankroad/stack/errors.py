@@ -59,7 +59,7 @@ def report(
             return
         host.counters.udp.icmp_errors += 1
         endpoint.deliver_error(UdpError(kind, errno_of(kind), quoted.dst, quoted.dst_port, offender, mtu))
-        believed = True
+        believed = endpoint.has_sent(quoted.dst, quoted.dst_port)
     elif protocol in (PROTO_ICMP, PROTO_ICMPV6) and quoted.icmp_type in (ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST):
         ping = host.pings.get(quoted.icmp_ident)
         if ping is not None:

@@ -10,10 +10,11 @@ from plankroad.ip.interface import Interface
 from plankroad.ip.routes import MULTIPATH_PER_FLOW, Route, flow_hash
 from plankroad.stack.host import Host
 from plankroad.stack.icmp_output import send_error4, send_error6
-from plankroad.stack.output import cut, emit, enqueue
+from plankroad.stack.output import cut, emit, enqueue, room_for
 from plankroad.stack.resegment import resegment
 from plankroad.units import MILLISECOND
 from plankroad.wire.address import (
+    is_broadcast,
     is_class_e,
     is_link_local,
     is_link_local_multicast,
@@ -65,15 +66,14 @@ def next_route(host: Host, dst: bytes, buf: bytes, protocol: int, start: int, en
     return routes.lookup(dst, flow_of(buf, protocol, start, end, src, dst))
 
 
-def forward4(host: Host, now: int, packet: Packet, header: Ipv4Header, arrived: Interface, link_group: bool) -> None:
-    """Pass an IPv4 packet on, or say why not. `packet.head` begins with `header` and holds all of it."""
-    ip = host.counters.ip
-    dst = header.dst
-    src = header.src
-    # RFC 1812 section 5.3.7 and 4.2.2.11: what is never passed on. RFC 3927 section 7: link-local addresses are not.
-    if (
-        link_group
-        or is_multicast(dst)
+def stays_here(src: bytes, dst: bytes) -> bool:
+    """Whether packets between these IPv4 addresses are never passed on.
+
+    RFC 1812 sections 5.3.7 and 4.2.2.11. RFC 3927 section 7: link-local addresses are not either.
+    """
+    return (
+        is_multicast(dst)
+        or is_broadcast(dst)
         or is_class_e(dst)
         or dst[0] == 0
         or is_loopback(dst)
@@ -81,7 +81,15 @@ def forward4(host: Host, now: int, packet: Packet, header: Ipv4Header, arrived: 
         or src[0] == 0
         or is_link_local(dst)
         or is_link_local(src)
-    ):
+    )
+
+
+def forward4(host: Host, now: int, packet: Packet, header: Ipv4Header, arrived: Interface, link_group: bool) -> None:
+    """Pass an IPv4 packet on, or say why not. `packet.head` begins with `header` and holds all of it."""
+    ip = host.counters.ip
+    dst = header.dst
+    src = header.src
+    if link_group or stays_here(src, dst):
         ip.no_forwarding += 1
         return
     # RFC 1812 section 5.3.1: "if the TTL is reduced to zero (or less), the packet MUST be discarded".
@@ -154,8 +162,14 @@ def pass_on4(
         if not pieces:
             ip.fragmentation_failed += 1
             return
+        # A datagram that lacks a piece is none: all of them fit the queue, or none goes.
+        if not room_for(host, len(pieces)):
+            ip.output_queue_full += 1
+            return
         for piece in pieces:
-            enqueue(host, emit(host, now, out, route.next_hop(dst), Packet(piece)))
+            following = emit(host, now, out, route.next_hop(dst), Packet(piece))
+            if following is not None:
+                host.output.append(following)
     ip.forwarded += 1
 
 
@@ -222,10 +236,10 @@ def forward_source_route(
         answer4(host, now, packet, header, arrived, ICMP_TIME_EXCEEDED, ICMP_TTL_EXCEEDED, 0)
         return
     dst = source.route[(source.pointer - 4) // 4]
-    route = None if is_multicast(dst) or is_loopback(dst) or is_class_e(dst) else host.routes.lookup(dst)
-    # RFC 791: a strict route goes over directly connected networks only.
+    route = None if stays_here(header.src, dst) else host.routes.lookup(dst)
+    # RFC 791: a strict route goes over directly connected networks only. RFC 2644: none ends in a broadcast.
     strict = source.kind == 137
-    if route is None or (strict and route.gateway):
+    if route is None or (strict and route.gateway) or route.interface.is_broadcast(dst):
         ip.source_routed += 1
         answer4(host, now, packet, header, arrived, ICMP_DEST_UNREACHABLE, ICMP_SOURCE_ROUTE_FAILED, 0)
         return

@@ -6,7 +6,7 @@ another host was faster. The last member says when it leaves.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Final
 
 from plankroad.ip.interface import IPV4_ALL_HOSTS, Interface
@@ -66,6 +66,10 @@ class GroupReports:
         if when < self.pending.get(key, NEVER):
             self.pending[key] = when
             heappush(self.heap, (when, interface.index, group))
+            if len(self.heap) > 2 * len(self.pending) + 64:
+                # Most are out of date: queries came that wanted to be answered ever sooner.
+                self.heap = [(due, index, each) for (index, each), due in self.pending.items()]
+                heapify(self.heap)
 
     def cancel(self, interface: Interface, group: bytes) -> None:
         """No report is due."""
@@ -194,7 +198,8 @@ def igmp_input(host: Host, now: int, buf: bytes, header: Ipv4Header, interface: 
     reports = host.groups
     start = header.payload_start
     message = buf[start : header.payload_end]
-    if reports is None or len(message) < 8 or checksum(message) != 0 or interface.index < 0:
+    # RFC 2236 section 2: all messages "are sent with IP TTL 1"; with any other it comes from afar.
+    if reports is None or len(message) < 8 or checksum(message) != 0 or interface.index < 0 or header.ttl != 1:
         return
     type_ = message[0]
     group = message[4:8]
@@ -210,10 +215,13 @@ def igmp_input(host: Host, now: int, buf: bytes, header: Ipv4Header, interface: 
         reports.last.discard((interface.index, group))
 
 
-def mld_input(host: Host, now: int, message: IcmpMessage, length: int, interface: Interface, src: bytes) -> None:
+def mld_input(
+    host: Host, now: int, message: IcmpMessage, length: int, interface: Interface, src: bytes, hop_limit: int
+) -> None:
     """An MLD message came in, its checksum right (RFC 2710). Version 2 reports tell a host nothing."""
     reports = host.groups
-    if reports is None or length < 24 or interface.index < 0 or not is_link_local(src):
+    # RFC 3810 section 5.1.14 and 6.2: a link-local source and a hop limit of 1, so that nobody from afar can ask.
+    if reports is None or length < 24 or interface.index < 0 or not is_link_local(src) or hop_limit != 1:
         return
     group = message.body[:16]
     if message.type == ICMPV6_MLD_QUERY:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from plankroad.ip.interface import Interface
 from plankroad.ip.redirect import handle_redirect_ipv4
 from plankroad.stack.errors import report
+from plankroad.stack.forward import first_address
 from plankroad.stack.groups import mld_input
 from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_output import send_icmp4, send_icmp6
@@ -56,6 +57,8 @@ from plankroad.wire.ipv4_options import (
     IPOPT_TIMESTAMP,
     parse_options,
     parse_route,
+    record_route,
+    record_timestamp,
     reverse_route,
 )
 from plankroad.wire.ipv6 import Ipv6Header
@@ -107,7 +110,7 @@ def icmp4_input(host: Host, now: int, buf: bytes, header: Ipv4Header, arrived: I
     host.counters.ip.delivered += 1
     type_ = message.type
     if type_ == ICMP_ECHO_REQUEST:
-        echo4(host, now, message, header, group)
+        echo4(host, now, message, header, arrived, group)
     elif type_ == ICMP_ECHO_REPLY:
         icmp.echo_replies_received += 1
         ping = host.pings.get(message.rest >> 16)
@@ -146,7 +149,7 @@ def icmp4_input(host: Host, now: int, buf: bytes, header: Ipv4Header, arrived: I
             host.counters.ip.redirects_ignored += 1
     elif type_ == ICMP_TIMESTAMP_REQUEST:
         icmp.timestamp_requests_received += 1
-        timestamp(host, now, message, header, group)
+        timestamp(host, now, message, header, arrived, group)
     else:
         # RFC 1122 section 3.2.2: "If an ICMP message of unknown type is received, it MUST be silently discarded."
         icmp.unknown_type += 1
@@ -157,22 +160,30 @@ def error4(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, kind:
     report(host, now, message.body, kind, header.src, mtu, message.type, message.code, header.ttl)
 
 
-def echo4(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, group: bool) -> None:
+def echo4(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, arrived: Interface, group: bool) -> None:
     """RFC 1122 section 3.2.2.6: "Every host MUST implement an ICMP Echo server function"."""
     icmp = host.counters.icmp
     icmp.echo_requests_received += 1
     if not host.config.echo or (group and not host.config.echo_broadcast) or is_unspecified(header.src):
         icmp.echo_requests_ignored += 1
         return
-    dst, options = reflect_options(header.options, header.src)
+    own = first_address(arrived) if group else header.dst
+    dst, options = reflect_options(now, header.options, header.src, own)
     # "The IP source address in an ICMP Echo Reply MUST be the same as the specific-destination address".
     src = b"" if group else header.dst
     icmp.echo_replies_sent += 1
     send_icmp4(host, now, src, dst, ICMP_ECHO_REPLY, 0, message.rest, message.body, header.tos & ~3, options)
 
 
-def reflect_options(options: bytes, src: bytes) -> tuple[bytes, bytes]:
+def host_time(now: int) -> int:
+    """The 32 bits of a timestamp. RFC 792: the high order bit says that they are not milliseconds since midnight UT."""
+    return now // MILLISECOND & 0x7FFFFFFF | 0x80000000
+
+
+def reflect_options(now: int, options: bytes, src: bytes, own: bytes) -> tuple[bytes, bytes]:
     """(destination address field, options) of the answer to a message of `src` with these options.
+
+    `own`: the address of this host to be recorded.
 
     RFC 1122 section 3.2.2.6: Record Route and Timestamp "SHOULD be updated to include the current host and included in
     the IP header of the Echo Reply"; a Source Route "MUST be reversed and used".
@@ -182,6 +193,8 @@ def reflect_options(options: bytes, src: bytes) -> tuple[bytes, bytes]:
     if not options:
         return dst, out
     try:
+        if own:
+            options = record_timestamp(record_route(options, own), [own], host_time(now))
         for option in parse_options(options):
             if option.kind in (IPOPT_RECORD_ROUTE, IPOPT_TIMESTAMP):
                 out += bytes((option.kind, 2 + len(option.data))) + option.data
@@ -193,7 +206,9 @@ def reflect_options(options: bytes, src: bytes) -> tuple[bytes, bytes]:
     return dst, out
 
 
-def timestamp(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, group: bool) -> None:
+def timestamp(
+    host: Host, now: int, message: IcmpMessage, header: Ipv4Header, arrived: Interface, group: bool
+) -> None:
     """RFC 1122 section 3.2.2.8: a host MAY answer Timestamp; here where the configuration asks for it.
 
     The time is not of midnight UT, so its high order bit is set (RFC 792).
@@ -201,8 +216,8 @@ def timestamp(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, gr
     if not host.config.icmp_timestamp or group or len(message.body) < 12 or is_unspecified(header.src):
         host.counters.icmp.ignored += 1
         return
-    stamp = (now // MILLISECOND & 0x7FFFFFFF | 0x80000000).to_bytes(4, "big")
-    dst, options = reflect_options(header.options, header.src)
+    stamp = host_time(now).to_bytes(4, "big")
+    dst, options = reflect_options(now, header.options, header.src, header.dst)
     host.counters.icmp.timestamp_replies_sent += 1
     body = message.body[:4] + stamp + stamp
     send_icmp4(host, now, header.dst, dst, ICMP_TIMESTAMP_REPLY, 0, message.rest, body, header.tos & ~3, options)
@@ -228,7 +243,7 @@ def icmp6_input(host: Host, now: int, buf: bytes, header: Ipv6Header, arrived: I
     type_ = message.type
     if ICMPV6_ROUTER_SOLICITATION <= type_ <= ICMPV6_REDIRECT:
         neighbours = arrived.neighbours
-        if neighbours is None:
+        if neighbours is None or (type_ == ICMPV6_REDIRECT and not host.config.accept_redirects):
             icmp.ignored += 1
         elif not neighbours.handle_ndp(now, buf, start, end, src, dst, header.hop_limit):
             icmp.bad_message += 1
@@ -251,7 +266,7 @@ def icmp6_input(host: Host, now: int, buf: bytes, header: Ipv6Header, arrived: I
     elif type_ < 128:
         error6(host, now, message, header)
     elif ICMPV6_MLD_QUERY <= type_ < ICMPV6_ROUTER_SOLICITATION or type_ == ICMPV6_MLDV2_REPORT:
-        mld_input(host, now, message, end - start, arrived, src)
+        mld_input(host, now, message, end - start, arrived, src, header.hop_limit)
     else:
         # RFC 4443 section 2.4 (b): an informational message of unknown type is silently discarded.
         icmp.unknown_type += 1

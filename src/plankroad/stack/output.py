@@ -68,6 +68,12 @@ def enqueue(host: Host, packet: Packet | None) -> None:
     host.output.append(packet)
 
 
+def room_for(host: Host, count: int) -> bool:
+    """Whether so many packets fit the output queue. An empty one takes what there is, or much would never go."""
+    waiting = len(host.output)
+    return waiting == 0 or waiting + count <= host.config.output_queue
+
+
 def emit_sized(
     host: Host, now: int, interface: Interface, next_hop: bytes, packet: Packet, mtu: int
 ) -> Packet | None:
@@ -81,10 +87,13 @@ def emit_sized(
     if not pieces:
         host.counters.ip.fragmentation_failed += 1
         return None
+    # The pieces of one datagram stay together: without the others each is useless. So all of them go, or none.
+    if not room_for(host, len(pieces)):
+        host.counters.ip.output_queue_full += 1
+        return None
     first = emit(host, now, interface, next_hop, Packet(pieces[0]))
     for i in range(1, len(pieces)):
         following = emit(host, now, interface, next_hop, Packet(pieces[i]))
-        # The pieces of one datagram stay together: without the others each is useless, so they pass the bound.
         if following is not None:
             host.output.append(following)
     return first
@@ -114,7 +123,11 @@ def send(host: Host, now: int, route: Route, dst: bytes, packet: Packet) -> None
     if interface.index != LOOPBACK_INDEX:
         ip.sent += 1
         ip.sent_bytes += len(packet)
-    enqueue(host, emit_sized(host, now, interface, route.next_hop(dst), packet, route.path_mtu()))
+    mtu = route.path_mtu()
+    if len(dst) == 16:
+        # RFC 8200 section 5: only the source cuts, so to what the whole path takes.
+        mtu = host.pmtu.get(now, dst, mtu)
+    enqueue(host, emit_sized(host, now, interface, route.next_hop(dst), packet, mtu))
 
 
 def is_group(interface: Interface, dst: bytes) -> bool:

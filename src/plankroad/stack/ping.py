@@ -119,6 +119,8 @@ class PingEndpoint(Endpoint):
             raise os_error(errno.EBADF)
         if len(dst) not in (4, 16) or is_unspecified(dst) or not 0 <= seq <= 0xFFFF or not 0 <= ttl <= 255:
             raise os_error(errno.EINVAL)
+        if not 0 <= tos <= 255:
+            raise os_error(errno.EINVAL)
         host = self.host
         scope = interface if interface >= 0 else scope_of(host, local, dst, -1)
         route = find_route(host, dst, 0, scope)

@@ -14,9 +14,18 @@ from plankroad.stack.groups import igmp_input
 from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_input import icmp4_input, icmp6_input
 from plankroad.stack.icmp_output import send_error4, send_error6
+from plankroad.stack.offload import offloads_fit
 from plankroad.stack.tcp_input import tcp_input
 from plankroad.stack.udp_input import udp_input
-from plankroad.wire.address import is_broadcast, is_class_e, is_link_local, is_loopback, is_multicast, is_unspecified
+from plankroad.wire.address import (
+    is_broadcast,
+    is_class_e,
+    is_ipv4_mapped,
+    is_link_local,
+    is_loopback,
+    is_multicast,
+    is_unspecified,
+)
 from plankroad.wire.constants import (
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
@@ -57,7 +66,7 @@ from plankroad.wire.ipv6_options import (
     option_action,
     parse_ipv6_options,
 )
-from plankroad.wire.packet import Packet
+from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, Packet
 
 #: IPv6 options that mean nothing to a host that is not what they are for, and do no harm.
 KNOWN_OPTIONS6 = frozenset((IP6OPT_ROUTER_ALERT, IP6OPT_TUNNEL_LIMIT))
@@ -152,6 +161,13 @@ def ip_input(
         except BadPacket:
             ip.bad_header += 1
             return
+        if packet.gso_type or packet.csum_start or packet.csum_offset:
+            whole = not header4.more_fragments and header4.fragment_offset == 0
+            if not offloads_fit(
+                packet, header4.protocol, header4.payload_start, header4.payload_end, whole, GSO_TCPV4
+            ):
+                ip.bad_header += 1
+                return
         input4(host, now, packet, header4, interface, link_group, looped)
     elif version == 6:
         try:
@@ -159,6 +175,13 @@ def ip_input(
         except BadPacket:
             ip.bad_header += 1
             return
+        if packet.gso_type or packet.csum_start or packet.csum_offset:
+            whole = header6.fragment_start < 0
+            if not offloads_fit(
+                packet, header6.protocol, header6.payload_start, header6.payload_end, whole, GSO_TCPV6
+            ):
+                ip.bad_header += 1
+                return
         input6(host, now, packet, header6, interface, link_group, looped)
     else:
         # RFC 1122 section 3.2.1.1: "A datagram whose version number is not 4 MUST be silently discarded."
@@ -193,8 +216,10 @@ def bad_source4(host: Host, header: Ipv4Header, interface: Interface, looped: bo
         return False
     if first == 127:
         return True
-    if interface.is_broadcast(src):
-        return True
+    # RFC 1812 section 5.3.7: nor the broadcast address of another of our networks, which an answer would go to.
+    for each in host.interfaces:
+        if each.is_broadcast(src):
+            return True
     # Our own address, from outside: forged, or another host has it too.
     if host.owner(src) is not None:
         return True
@@ -242,7 +267,7 @@ def input4(
             rest = (20 + error) << 24
             send_error4(host, now, packet.head, header, arrived, link_group, ICMP_PARAMETER_PROBLEM, 0, rest)
             return
-        if source_routed4(host, now, packet, header, interface, own or group):
+        if source_routed4(host, now, packet, header, interface, own, group):
             return
     if not own and not group:
         if interface.forwarding and not looped:
@@ -266,13 +291,17 @@ def input4(
 
 
 def source_routed4(
-    host: Host, now: int, packet: Packet, header: Ipv4Header, interface: Interface, ours: bool
+    host: Host, now: int, packet: Packet, header: Ipv4Header, interface: Interface, own: bool, group: bool
 ) -> bool:
     """Whether a source route settles what becomes of the packet. Its options are well-formed."""
     route = find_source_route(header.options)
     if route is None:
         return False
-    if not ours:
+    if group and not route.completed():
+        # A group is no stop of a route: every member would pass the packet on.
+        host.counters.ip.source_routed += 1
+        return True
+    if not own and not group:
         # RFC 1812 section 5.3.13.3: a router may refuse source routes; a loose one only concerns its stops.
         if host.config.source_route:
             return False
@@ -349,7 +378,8 @@ def bad_source6(host: Host, header: Ipv6Header, looped: bool) -> bool:
         return header.protocol != PROTO_ICMPV6
     if looped:
         return False
-    if is_loopback(src):
+    # The IPv4-mapped form has no place on a wire: a program could take it for the IPv4 address.
+    if is_loopback(src) or is_ipv4_mapped(src):
         return True
     # An own address from outside. Tentative ones are not own yet: neighbour discovery has to see them.
     return host.owner(src) is not None
@@ -367,7 +397,8 @@ def input6(
     arrived = interface.index
     group = dst[0] == 0xFF
     if group:
-        if dst not in interface.groups:
+        # RFC 4291 section 2.7: scope 0 is reserved, "it must be silently dropped"; 1 spans one interface only.
+        if dst not in interface.groups or (dst[1] & 0x0F <= 1 and not looped):
             ip.not_for_us += 1
             return
         ip.received_multicast += 1
@@ -397,6 +428,11 @@ def input6(
         try:
             header = parse_ipv6(whole)
         except BadPacket:
+            ip.bad_header += 1
+            return
+        if header.fragment_start >= 0:
+            # RFC 8200 section 4.1: one fragment header at most. A second one in the fragments would hide another
+            # transport header behind the first.
             ip.bad_header += 1
             return
         if header.protocol == PROTO_ICMPV6 and header.payload_start < header.payload_end:

@@ -44,6 +44,9 @@ def refresh(host: Host, now: int, path: Path) -> None:
     connection = path.connection
     dst = path.wire_dst
     route = find_route(host, dst, path.flow, path.scope)
+    if host.owner(path.src) is None:
+        # RFC 1122 section 3.2.1.3: a source "MUST be one of its own IP addresses". It was taken away, and may return.
+        route = None
     path.route = route
     if route is None:
         path.generation = host.state_generation()

@@ -21,6 +21,7 @@ from plankroad.tcp.icmp import HOST_UNREACHABLE
 from plankroad.tcp.listen import Listener
 from plankroad.udp.endpoint import UdpEndpoint
 from plankroad.wire.address import bytes_to_ip
+from plankroad.wire.checksum import complete
 from plankroad.wire.constants import (
     ICMP_DEST_UNREACHABLE,
     ICMP_HOST_UNREACHABLE,
@@ -171,7 +172,7 @@ def neighbour_failures(host: Host, now: int) -> None:
 def undeliverable(host: Host, now: int, packet: Packet, index: int) -> None:
     """A packet of this host, or one that it was to pass on, cannot reach its next hop."""
     host.counters.ip.neighbour_unreachable += 1
-    buf = packet.to_bytes()
+    buf = complete(packet).to_bytes()
     try:
         if buf[0] >> 4 == 4:
             header4 = parse_ipv4(buf)

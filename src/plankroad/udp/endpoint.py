@@ -17,6 +17,7 @@ from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, PORT_UNREACHABLE, PROTOCOL_
 from plankroad.udp.counters import UdpCounters
 from plankroad.udp.datagram import Datagram, OutDatagram, UdpError
 from plankroad.wire.address import is_multicast
+from plankroad.wire.ipv4_options import find_option_error
 
 #: Path MTU policies, with Linux's names and numbers (IP_MTU_DISCOVER).
 PMTU_DONT: Final = 0  #: never sets Don't Fragment; cut into fragments where it is larger than the link's MTU
@@ -29,6 +30,9 @@ OVERHEAD: Final = 128
 
 #: Errors kept for a program that does not ask for them; the oldest is forgotten first.
 MAX_ERRORS: Final = 64
+
+#: Destinations remembered of an endpoint that speaks to anyone.
+MAX_RECENT: Final = 1024
 
 #: Datagrams of one super-segment at most, as UDP_MAX_SEGMENTS of Linux.
 MAX_SEGMENTS: Final = 64
@@ -109,6 +113,7 @@ class UdpEndpoint(Endpoint):
         "rcv_buf",
         "rcv_queue",
         "rcv_queued",
+        "recent",
         "remote_addr",
         "remote_port",
         "reuse",
@@ -146,6 +151,8 @@ class UdpEndpoint(Endpoint):
         self.snd_queued: int = 0
         self.errors: deque[UdpError] = deque()
         self.groups: set[tuple[bytes, int]] = set()
+        #: Destinations while there is no single one, oldest first.
+        self.recent: dict[tuple[bytes, int], None] = {}
         self.dropped: int = 0
         self.send_blocked: bool = False
         self.closed: bool = False
@@ -182,10 +189,10 @@ class UdpEndpoint(Endpoint):
         `local`: the source address, b"" = the bound one or what the host selects. `interface`: index of the one to
         leave by. `gso_size`: cut `data` into datagrams of this size, at most `MAX_SEGMENTS` of them.
 
-        Raises OSError: EBADF (closed), EDESTADDRREQ, EINVAL (port 0), EAFNOSUPPORT, EMSGSIZE (RFC 1122 section 4.1.4:
-        larger than IP takes, or than the path takes where fragments are refused), EACCES (broadcast is not allowed),
-        ENETUNREACH, EADDRNOTAVAIL, and BlockingIOError (EAGAIN) while the send buffer is full: nothing was queued,
-        and EVENT_WRITABLE will say when to try again.
+        Raises OSError: EBADF (closed), EDESTADDRREQ, EINVAL (port 0, a choice out of bounds), EAFNOSUPPORT, EMSGSIZE
+        (RFC 1122 section 4.1.4: larger than IP takes, or than the path takes where fragments are refused), EACCES
+        (broadcast is not allowed), ENETUNREACH, EADDRNOTAVAIL, and BlockingIOError (EAGAIN) while the send buffer is
+        full: nothing was queued, and EVENT_WRITABLE will say when to try again.
         """
         self.check_open()
         if not addr:
@@ -197,6 +204,7 @@ class UdpEndpoint(Endpoint):
             raise os_error(errno.EINVAL)
         if len(addr) not in (4, 16):
             raise os_error(errno.EINVAL)
+        self.check_choices()
         size = len(data)
         piece = size
         if gso_size:
@@ -232,6 +240,8 @@ class UdpEndpoint(Endpoint):
         out.no_checksum = self.no_checksum and len(addr) == 4
         if len(addr) == 4:
             out.options = self.options
+        if not self.remote_addr:
+            self.note(addr, port)
         self.snd_queue.append(out)
         self.snd_queued += cost
         self.wake()
@@ -288,6 +298,7 @@ class UdpEndpoint(Endpoint):
         self.rcv_queue.clear()
         self.rcv_queued = 0
         self.errors.clear()
+        self.recent.clear()
         self.wake()
 
     # Inputs
@@ -335,12 +346,45 @@ class UdpEndpoint(Endpoint):
             self.events |= EVENT_WRITABLE
         return out
 
+    def has_sent(self, addr: bytes, port: int) -> bool:
+        """Whether a datagram lately went to this destination.
+
+        RFC 8201 section 4: what a Packet Too Big message quotes must be of a path in use, or anybody could lower any
+        path's MTU.
+        """
+        if self.remote_addr:
+            return self.remote_addr == addr and self.remote_port == port
+        return (addr, port) in self.recent
+
     # Inside
+
+    def note(self, addr: bytes, port: int) -> None:
+        """Remember where a datagram goes; the destination noted longest ago is forgotten first."""
+        key = (addr, port)
+        recent = self.recent
+        if key in recent:
+            return
+        if len(recent) >= MAX_RECENT:
+            for oldest in recent:
+                del recent[oldest]
+                break
+        recent[key] = None
 
     def check_open(self) -> None:
         """Raise OSError with EBADF after `close`."""
         if self.closed:
             raise os_error(errno.EBADF)
+
+    def check_choices(self) -> None:
+        """Raise OSError with EINVAL where a choice that goes into the header is out of bounds."""
+        # RFC 1122 section 3.2.1.7: "A host MUST NOT send a datagram with a Time-to-Live (TTL) value of zero." That of
+        # a group may be 0: such a datagram stays within the host.
+        if not -1 <= self.ttl <= 255 or self.ttl == 0:
+            raise os_error(errno.EINVAL)
+        if not 0 <= self.multicast_ttl <= 255 or not 0 <= self.tos <= 255:
+            raise os_error(errno.EINVAL)
+        if self.options and (len(self.options) > 40 or find_option_error(self.options) >= 0):
+            raise os_error(errno.EINVAL)
 
     def choose_source(self, addr: bytes, local: bytes, interface: int) -> bytes:
         """RFC 1122 section 4.1.3.5: the program chooses the source, or leaves it wild and the host does."""
