@@ -190,7 +190,8 @@ class Stack(Host):
         `local`, `local_port`: b"" (or all zeros) and 0 to have them selected. `interface`: index of the one to use for
         link-local addresses. Raises OSError: EINVAL, EAFNOSUPPORT, ENETUNREACH (no route; MUST-46: a broadcast or
         multicast address), EADDRNOTAVAIL (`local` is not this host's, no port is left), EADDRINUSE (the local port is
-        used towards that remote end). Raises ValueError for a bad configuration.
+        used towards that remote end). A connection in TIME-WAIT makes place where no port is left, or its port is asked
+        for, if timestamps tell the two apart (RFC 6191). Raises ValueError for a bad configuration.
         """
         return tcp_open.connect(self, now, remote, port, local, local_port, config, interface)
 

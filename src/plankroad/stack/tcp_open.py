@@ -3,41 +3,97 @@
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 from plankroad.stack.host import Host
 from plankroad.stack.output import is_group
 from plankroad.stack.ports import ANY4, ANY6
 from plankroad.stack.routing import find_route, scope_of, source_fits, source_for
 from plankroad.stack.tcp_input import set_source_route
-from plankroad.stack.tcp_output import refresh, register
+from plankroad.stack.tcp_output import forget, refresh, register
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
+from plankroad.tcp.constants import TIME_WAIT
 from plankroad.tcp.cookies import SynCookies
 from plankroad.tcp.listen import Listener
 from plankroad.udp.endpoint import os_error
+from plankroad.units import SECOND
 from plankroad.wire.address import is_broadcast, is_multicast, is_unspecified
+
+#: So many ports are asked after before one whose connection is in TIME-WAIT is as good as a free one. Else a host that
+#: has used all of them towards a destination would look through the whole range for each connection.
+FREE_PORT_TRIES: Final = 256
+
+#: RFC 6191 section 2: the new incarnation's timestamps are greater than the last that the old one sent. The clock ticks
+#: every millisecond; Linux waits a second too.
+TIME_WAIT_AGE: Final = SECOND
+
+#: How far past the old incarnation's last octet the new one begins at least: more than a window without scale.
+ISN_STEP: Final = 65535 + 2
 
 
 class TcpPortProbe:
-    """Whether a local port is taken for a connection to one remote end, as `PortAllocator.allocate` asks."""
+    """Whether a local port is taken for a connection to one remote end, as `PortAllocator.allocate` asks.
 
-    __slots__ = ("host", "local", "remote", "remote_port")
+    `spare`: a port that only a connection in TIME-WAIT holds, of those met the one that heard of its peer longest ago
+    (at `spare_since`), so that it may be taken over; 0 where none was met.
+    """
 
-    def __init__(self, host: Host, local: bytes, remote: bytes, remote_port: int) -> None:
+    __slots__ = ("asked", "host", "local", "now", "remote", "remote_port", "spare", "spare_since", "take_over")
+
+    def __init__(
+        self, host: Host, now: int, local: bytes, remote: bytes, remote_port: int, take_over: bool = False
+    ) -> None:
         self.host = host
+        self.now = now
+        self.take_over = take_over
         self.local = local
         self.remote = remote
         self.remote_port = remote_port
+        self.asked: int = 0
+        self.spare: int = 0
+        self.spare_since: int = 0
 
     def in_use(self, port: int) -> bool:
         """The four-tuple is in the table, or somebody listens at the port."""
         host = self.host
-        if (self.local, port, self.remote, self.remote_port) in host.connections:
-            return True
+        self.asked += 1
+        path = host.connections.get((self.local, port, self.remote, self.remote_port))
+        if path is not None:
+            if not self.take_over or not may_take_over(self.now, path.connection):
+                return True
+            if host.tcp_bound.conflict(self.local, port):
+                return True
+            since = path.connection.tcb.ts_recent_at
+            if self.spare == 0 or since < self.spare_since:
+                self.spare = port
+                self.spare_since = since
+            return self.asked <= FREE_PORT_TRIES
         # A connection of the host to the very port it would get, at the same address, would be to itself.
         if port == self.remote_port and self.local == self.remote:
             return True
         return host.tcp_bound.conflict(self.local, port)
+
+
+def may_take_over(now: int, connection: Connection) -> bool:
+    """Whether a new connection may have the four-tuple of this one, which is in TIME-WAIT.
+
+    RFC 6191 section 2 seen from the sender (Linux' tcp_tw_reuse): with timestamps the peer can tell the incarnations
+    apart, since ours go on growing (`IsnGenerator.ts_offset` depends on the four-tuple alone).
+    """
+    t = connection.tcb
+    return t.state == TIME_WAIT and t.ts_ok and now - t.ts_recent_at > TIME_WAIT_AGE
+
+
+def select_port(host: Host, now: int, local: bytes, remote: bytes, port: int, timestamps: bool) -> int:
+    """A local port for a connection to `remote`, `port`. Raises OSError with EADDRNOTAVAIL where there is none."""
+    probe = TcpPortProbe(host, now, local, remote, port, timestamps)
+    try:
+        return host.tcp_ports.allocate(local, remote, port, probe.in_use)
+    except OSError:
+        if probe.spare == 0:
+            raise
+        return probe.spare
 
 
 def connect(
@@ -82,11 +138,20 @@ def connect(
         if not local:
             raise os_error(errno.EADDRNOTAVAIL)
     if local_port:
-        if (local, local_port, remote, port) in host.connections:
+        old = host.connections.get((local, local_port, remote, port))
+        if old is not None and not (settings.timestamps and may_take_over(now, old.connection)):
             raise os_error(errno.EADDRINUSE)
     else:
-        probe = TcpPortProbe(host, local, remote, port)
-        local_port = host.tcp_ports.allocate(local, remote, port, probe.in_use)
+        local_port = select_port(host, now, local, remote, port, settings.timestamps)
+        old = host.connections.get((local, local_port, remote, port))
+    iss = host.isn.isn(now, local, local_port, remote, port)
+    if old is not None:
+        # What the old incarnation sent may have overtaken the clock that initial sequence numbers are made from.
+        least = old.connection.tcb.snd_max + ISN_STEP
+        if iss - least & 0xFFFFFFFF >= 0x80000000:
+            iss = least & 0xFFFFFFFF
+        old.connection.drop(now)
+        forget(host, old.connection)
     mtu = host.pmtu.get(now, first, route.path_mtu())
     connection = Connection(
         settings,
@@ -95,7 +160,7 @@ def connect(
         local_port,
         remote,
         port,
-        host.isn.isn(now, local, local_port, remote, port),
+        iss,
         host.isn.ts_offset(local, local_port, remote, port),
         route.interface.mtu,
         mtu,
@@ -122,7 +187,7 @@ def listen(host: Host, local: bytes, port: int, backlog: int, config: TcpConfig 
     if local and local not in (ANY4, ANY6) and host.owner(local) is None:
         raise os_error(errno.EADDRNOTAVAIL)
     if port == 0:
-        probe = TcpPortProbe(host, local, b"", 0)
+        probe = TcpPortProbe(host, 0, local, b"", 0)
         try:
             port = host.tcp_ports.allocate(local, b"", 0, probe.in_use)
         except OSError:
