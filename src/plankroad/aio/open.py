@@ -46,7 +46,8 @@ def open_link(
 
         async with open_link(link, address="10.0.0.2/24") as stack: ...
 
-    `address`: one or several, with their prefix length ("10.0.0.2/24", "fd00::2/64"). `gateway`: where everything
+    `address`: one or several, with their prefix length ("10.0.0.2/24", "fd00::2/64"); on Ethernet
+    `StackConfig.check_addresses` says whether others are asked first if they have them. `gateway`: where everything
     else goes, one for each family. Without a gateway a link that is not Ethernet is taken to lead everywhere.
     `routes`: further pairs of prefix and gateway (None: on the link). `hosts`: names and their addresses; or `resolver`
     looks names up.
@@ -68,7 +69,10 @@ def open_link(
         interface = driver.attach(link)
         addresses = _listed(address)
         for one in addresses:
-            stack.add_address(interface, one)
+            if stack.config.check_addresses and link.ethernet:
+                stack.check_address(driver.scheduler.now(), interface, one)
+            else:
+                stack.add_address(interface, one)
         gateways = _listed(gateway)
         for one in gateways:
             stack.add_route(_everything(one), gateway=one, interface=interface)

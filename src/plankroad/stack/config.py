@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from plankroad.ip.neighbour_entry import NeighbourConfig
 from plankroad.ip.routes import MULTIPATH_PER_FLOW
 from plankroad.tcp.config import TcpConfig
 from plankroad.units import MILLISECOND, SECOND
@@ -28,11 +29,19 @@ class StackConfig:
     #: Take packets that came by an IPv4 source route, and pass them on where `forwarding` is on (RFC 1122 section
     #: 3.3.5: "MUST" be off by default for passing on; Linux' accept_source_route).
     source_route: bool = False
-    #: Take 127.0.0.0/8 and ::1 only from inside (RFC 1122 section 3.2.1.3 (g)); this is no choice, so there is no
-    #: switch. Redirects of gateways are followed by hosts, never by routers (RFC 1812 section 5.2.7.2).
+    #: Follow the redirects of gateways, of both families; as a host, never as a router (RFC 1812 section 5.2.7.2).
     accept_redirects: bool = True
     #: Which of several equal routes is taken: `MULTIPATH_PER_FLOW` or `MULTIPATH_PER_PACKET` of `ip.routes`.
     multipath: int = MULTIPATH_PER_FLOW
+
+    # Ethernet
+    #: Use the addresses that `open_link` is given only once it is known that no other host on the link has them: this
+    #: takes a second for IPv6 (RFC 4862 section 5.4), four to seven for IPv4 (RFC 5227 section 2.1). Off, they are used
+    #: at once, and a conflict is noticed later (RFC 5227 section 2.4). Those made from a router's prefix are always
+    #: checked.
+    check_addresses: bool = False
+    #: Neighbour discovery, ARP, address checks and router discovery.
+    neighbours: NeighbourConfig = field(default_factory=NeighbourConfig)
 
     # ICMP
     #: Answer echo requests at all (RFC 1122 section 3.2.2.6: MUST).
@@ -94,6 +103,7 @@ class StackConfig:
     def validate(self) -> None:
         """Raise ValueError naming the field, the value and what it may be."""
         self.tcp.validate()
+        self.neighbours.check()
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
             if not low <= value <= high:

@@ -22,7 +22,9 @@ def add_interface(
     host.on_link4.append(Route(bytes(4), 0, b"", interface, origin=ROUTE_CONNECTED))
     host.on_link6.append(Route(bytes(16), 0, b"", interface, origin=ROUTE_CONNECTED))
     if ethernet:
-        interface.neighbours = NeighbourCache(interface, host.routes, host.rng, None, host.counters.icmp)
+        interface.neighbours = NeighbourCache(
+            interface, host.routes, host.rng, host.config.neighbours, host.counters.icmp
+        )
         host.ethernets.append(interface)
     host.generation += 1
     return interface
