@@ -278,17 +278,23 @@ class Road:
         self.right = right
         self.right_mtu = right_mtu
         self.config = StackConfig(forwarding=True) if config is None else config
-        self.left_link = self._open(left, left_kind, left_offload, (f"{LEFT4}/24", f"{LEFT6}/64"))
-        self.right_link = self._open(right, right_kind, right_offload, (f"{RIGHT4}/24", f"{RIGHT6}/64"))
-        self.left_link.add_kernel_route("0.0.0.0/0", ROUTER_LEFT4)
-        self.left_link.add_kernel_route("::/0", ROUTER_LEFT6)
-        self.right_link.add_kernel_route("0.0.0.0/0", ROUTER_RIGHT4)
-        self.right_link.add_kernel_route("::/0", ROUTER_RIGHT6)
+        #: To be wrapped, before `run`, by whoever wants to see the packets.
+        self.left_link: Link = self._open(
+            left, left_kind, "left", left_offload, (LEFT4, LEFT6), (ROUTER_LEFT4, ROUTER_LEFT6)
+        )
+        self.right_link: Link = self._open(
+            right, right_kind, "right", right_offload, (RIGHT4, RIGHT6), (ROUTER_RIGHT4, ROUTER_RIGHT6)
+        )
 
     @staticmethod
-    def _open(ns: Namespace, kind: str, offload: bool, addresses: tuple[str, ...]) -> TunLink | TapLink:
+    def _open(
+        ns: Namespace, kind: str, name: str, offload: bool, addresses: tuple[str, str], gateways: tuple[str, str]
+    ) -> TunLink | TapLink:
         opened = ns.open_tun if kind == "tun" else ns.open_tap
-        return opened(kernel_address=addresses, offload=offload)
+        link = opened(name, kernel_address=[f"{addresses[0]}/24", f"{addresses[1]}/64"], offload=offload)
+        link.add_kernel_route("0.0.0.0/0", gateways[0])
+        link.add_kernel_route("::/0", gateways[1])
+        return link
 
     def run(self, work: Callable[[Stack], Awaitable[T]]) -> T:
         """The result of `work` while the router works; no packet that came in may have been broken."""
@@ -297,8 +303,8 @@ class Road:
             stack = Stack(self.config, random.Random(1), bytes(32))
             driver = Driver(stack, AsyncioScheduler(asyncio.get_running_loop()))
             async with AsyncStack(driver) as face:
-                left = driver.attach(self.left_link, "left")
-                right = driver.attach(self.right_link, "right")
+                left = driver.attach(self.left_link)
+                right = driver.attach(self.right_link)
                 for address in (f"{ROUTER_LEFT4}/24", f"{ROUTER_LEFT6}/64"):
                     stack.add_address(left, address)
                 for address in (f"{ROUTER_RIGHT4}/24", f"{ROUTER_RIGHT6}/64"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -86,6 +87,20 @@ def test_a_flood_of_pings_is_answered(ns: Namespace, family: int) -> None:
         said = await finished(ns.start("ping", "-f", "-q", "-c", "2000", "-W", "10", ours(family)))
         assert "2000 packets transmitted, 2000 received, 0% packet loss" in said
         assert stack.stack.counters.icmp.echo_replies_sent == 2000
+
+    on_tun(ns, work)
+
+
+@pytest.mark.needs("ping")
+def test_record_route_and_timestamp_options_are_filled_in(ns: Namespace) -> None:
+    """RFC 1122 section 3.2.2.6: they SHOULD be updated to include the current host."""
+
+    async def work(stack: AsyncStack) -> None:
+        said = await finished(ns.start("ping", "-n", "-R", "-c", "1", "-W", "10", OURS4))
+        recorded = re.findall(r"10\.77\.0\.\d", said.partition("RR:")[2])
+        assert recorded[:2] == [KERNEL4, OURS4]
+        said = await finished(ns.start("ping", "-n", "-T", "tsandaddr", "-c", "1", "-W", "10", OURS4))
+        assert OURS4 in said.partition("TS:")[2]
 
     on_tun(ns, work)
 

@@ -274,6 +274,8 @@ def test_a_program_may_leave_the_cutting_to_routers(net: Chain) -> None:
 
 @families
 def test_a_ping_measures_the_path(net: Chain, family: int) -> None:
+    net.far.run("ip", "link", "set", "west", "mtu", str(NARROW))  # its answers need not find out anything
+
     async def work(stack: AsyncStack) -> None:
         host = net.far_address[family]
         header = ip_header(family) + 8
@@ -283,6 +285,8 @@ def test_a_ping_measures_the_path(net: Chain, family: int) -> None:
         assert result.address == net.near_address[family]
         result = await ping_once(stack, host, size=NARROW - header, dont_fragment=True, timeout=10)
         assert result.answered
+        # What may be cut is, to the size of the path.
+        assert (await ping_once(stack, host, size=10_000, timeout=10)).answered
         here = await ping_once(stack, host, size=NARROW - header + 1, dont_fragment=True)
         assert here.error is not None
         assert here.address == ""  # refused without asking anybody
