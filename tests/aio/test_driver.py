@@ -84,6 +84,9 @@ class FakeStack:
     def poll_transmit(self, now: int) -> Packet | None:
         return self.to_send.popleft() if self.to_send else None
 
+    def poll_local(self, now: int) -> None:
+        self.log.append("local")
+
     def next_timeout(self) -> int:
         return self.deadline
 

@@ -268,7 +268,7 @@ class Driver:
     # Inside
 
     def _transmit(self) -> None:
-        """Poll the stack dry, or until all links are full: then the rest waits in the stack, which bounds it."""
+        """Poll the stack dry, or until all links are full: what is for them then waits in the stack, which bounds it."""
         stack = self.stack
         attachments = self._attachments
         now = self.scheduler.now()
@@ -286,6 +286,7 @@ class Driver:
                     attachment.packets_dropped += 1
                 continue
             self._offer(attachment, packet)
+        stack.poll_local(now)
 
     def _offer(self, attachment: Attachment, packet: Packet) -> bool:
         """Give a packet to its link. False: the link is full, and keeps it waiting in front of the others."""

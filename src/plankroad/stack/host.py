@@ -43,8 +43,8 @@ class Host(UdpHost):
 
     `connections` is the demultiplexing table: local address, local port, remote address, remote port. `paths` finds
     the same entry by the connection. `listeners` are by bound address and port.
-    `work` are the endpoints that woke; `turn` those of them that are being served, from `turn_at` on. `ready` are those
-    with events for the program.
+    `work` are the endpoints that woke; `turn` those of them that are being served, from `turn_at` on; `remote` those
+    that wait for a link with room. `ready` are those with events for the program.
     `output` are packets that are ready for a link; `loopback_queue` those for the host itself.
     `generation` grows with every change of the configuration that may concern a path.
     """
@@ -75,6 +75,7 @@ class Host(UdpHost):
         "pmtu",
         "ready",
         "ready_set",
+        "remote",
         "rng",
         "routes",
         "secret",
@@ -143,6 +144,7 @@ class Host(UdpHost):
         self.work: list[Endpoint] = []
         self.turn: list[Endpoint] = []
         self.turn_at: int = 0
+        self.remote: list[Endpoint] = []
         self.ready: deque[Endpoint] = deque()
         self.ready_set: set[Endpoint] = set()
         self.timers: TimerHeap = TimerHeap()

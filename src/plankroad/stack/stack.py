@@ -21,7 +21,7 @@ from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.ping import PingEndpoint
 from plankroad.stack.receive import receive
 from plankroad.stack.routing import find_route, source_for
-from plankroad.stack.work import advise, neighbour_failures, poll
+from plankroad.stack.work import advise, neighbour_failures, poll, poll_local
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.listen import Listener
@@ -61,6 +61,10 @@ class Stack(Host):
     def poll_transmit(self, now: int) -> Packet | None:
         """The next packet to put on a link, that of interface `packet.interface`; None when there is no more."""
         return poll(self, now)
+
+    def poll_local(self, now: int) -> None:
+        """Instead of `poll_transmit` while no link takes a packet: serve what needs none, the host's own traffic."""
+        poll_local(self, now)
 
     def poll_endpoint(self) -> Endpoint | None:
         """An endpoint with events for the program, to be asked by `poll_events`; None when there is no more."""
@@ -299,7 +303,7 @@ class Stack(Host):
             "fragments": len(self.fragments),
             "output": len(self.output),
             "loopback": len(self.loopback_queue),
-            "work": len(self.work) + len(self.turn) - self.turn_at,
+            "work": len(self.work) + len(self.turn) - self.turn_at + len(self.remote),
             "ready": len(self.ready),
         }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from plankroad.endpoint import Endpoint
 from plankroad.ip.interface import Interface
 from plankroad.stack.errors import report
-from plankroad.stack.host import Host
+from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.receive import loopback_input
 from plankroad.stack.tcp_output import forget, refresh
@@ -40,6 +40,10 @@ ADDRESS_STATES = {-1: "removed", 0: "tentative", 1: "preferred", 2: "deprecated"
 def poll(host: Host, now: int) -> Packet | None:
     """The next packet for a link, None where there is nothing more to send."""
     output = host.output
+    if host.remote:
+        # What `poll_local` passed over: it was first.
+        host.work[:0] = host.remote
+        host.remote.clear()
     while True:
         if output:
             return output.popleft()
@@ -69,6 +73,49 @@ def poll(host: Host, now: int) -> Packet | None:
         packet = serve(host, now, endpoint)
         if packet is not None:
             return packet
+
+
+def poll_local(host: Host, now: int) -> None:
+    """`poll` of what needs no link, while all links are full: packets to the host itself, and who sends them.
+
+    Whoever has something for a link is passed over and waits on `remote`, where it is looked at once only.
+    """
+    waiting = host.turn[host.turn_at :]
+    host.turn.clear()
+    host.turn_at = 0
+    while True:
+        for _ in range(len(host.loopback_queue)):
+            loopback_input(host, now, host.loopback_queue.popleft())
+        waiting.extend(host.work)
+        host.work.clear()
+        if not waiting:
+            if host.loopback_queue:
+                continue
+            return
+        for endpoint in waiting:
+            if is_local(host, now, endpoint):
+                endpoint.queued = False
+                packet = serve(host, now, endpoint)
+                if packet is not None:
+                    # Its route changed in this very moment.
+                    host.output.append(packet)
+            else:
+                host.remote.append(endpoint)
+        waiting.clear()
+
+
+def is_local(host: Host, now: int, endpoint: Endpoint) -> bool:
+    """Whether what the endpoint has to send, if anything, is for this host itself."""
+    if isinstance(endpoint, Connection):
+        path = host.paths.get(endpoint)
+        if path is None:
+            return True
+        if path.generation != host.state_generation() or now >= path.check_at:
+            refresh(host, now, path)
+        return path.route is not None and path.interface.index == LOOPBACK_INDEX
+    if isinstance(endpoint, UdpEndpoint):
+        return not endpoint.snd_queue or host.owner(endpoint.snd_queue[0].dst) is not None
+    return True
 
 
 def serve(host: Host, now: int, endpoint: Endpoint) -> Packet | None:
