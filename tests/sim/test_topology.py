@@ -607,6 +607,42 @@ def test_mistakes_are_told_with_what_to_do() -> None:
         Network().link(a, b)
 
 
+@pytest.mark.parametrize(
+    ("addresses", "says"),
+    [
+        (("10.0.0.1/24", "10.0.0.9/24"), "10.0.0.1 is taken already, by a"),
+        (("10.7.0.1/24", "10.7.0.1/24"), "10.7.0.1 is taken already, by a"),
+        (("10.7.0.1/24", "10.7.0.255/24"), "10.7.0.255/24: a broadcast"),
+        (("10.7.0.1/24", "10.7.0.2/99"), "no prefix length"),
+    ],
+)
+def test_a_link_that_is_refused_leaves_nothing_behind(addresses: tuple[str, str], says: str) -> None:
+    net = Network()
+    a, b = net.host("a"), net.host("b")
+    net.link(a, b)
+    before = (dict(net.owners), list(net.links), list(a.links), len(a.interfaces), a.addresses, b.addresses)
+    with pytest.raises(ValueError, match=says):
+        net.link(a, b, name="second", addresses=addresses)
+    assert (dict(net.owners), net.links, a.links, len(a.interfaces), a.addresses, b.addresses) == before
+    net.link(a, b, name="second", addresses=("10.7.0.1/24", "10.7.0.2/24"))
+
+    async def main() -> bytes:
+        return await transfer(b, b"x" * 1000, "10.7.0.2")
+
+    assert net.run(main(), host=a) == b"x" * 1000
+
+
+def test_a_program_that_cannot_run_is_closed() -> None:
+    net = Network()
+    net.switch("lan")
+    for host in ("lan", "nobody"):
+        main = asyncio.sleep(1)
+        with pytest.raises(ValueError, match=host):
+            net.run(main, host=host)
+        with pytest.raises(RuntimeError, match="cannot reuse"):
+            main.send(None)
+
+
 def test_conditions_of_one_direction() -> None:
     net = Network()
     link = net.link(net.host("a"), net.host("b"), rate="10Mbit/s", queue="64KiB", backward={"rate": "1Mbit/s"})

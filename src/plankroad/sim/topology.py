@@ -28,6 +28,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, BinaryIO, Final, TypeVar
 
 from plankroad.aio.resolver import HostsResolver
+from plankroad.ip.interface import MAX_MTU, Interface
 from plankroad.ip.routes import MULTIPATH_PER_FLOW, MULTIPATH_PER_PACKET, Route
 from plankroad.link.capture import CaptureWriter
 from plankroad.sim.capture import CaptureObserver, NetworkCapture
@@ -210,12 +211,16 @@ class Network:
         ipv6_fits = min(both[0].mtu, both[1].mtu) >= IPV6_MIN_MTU
         if not ipv6_fits and any(":" in text for texts in given for text in texts):
             raise ValueError(f"mtu: an IPv6 link carries {IPV6_MIN_MTU} bytes at least (RFC 8200 section 5)")
+        label = self._link_name(first, second, name)
         subnets = self._subnets_for(first, second, given)
         if not ipv6_fits:
             subnets = tuple(subnet for subnet in subnets if ":" not in subnet)
+        # All that can be refused is refused before anything has changed.
+        chosen = self._choose_addresses((first, second), label, given, subnets)
+        self._link_names.add(label)
         link = Link(
             self,
-            self._link_name(first, second, name),
+            label,
             len(self.links),
             (first, second),
             both,
@@ -234,9 +239,9 @@ class Network:
                 self._add_to_capture(capture, link)
         for rule in self._rules:
             link.add_rule(rule)
-        for i, node in enumerate((first, second)):
+        for node, pairs in zip((first, second), chosen, strict=True):
             if isinstance(node, Host):
-                self._give_addresses(node, link, i, given[i], subnets)
+                self._give_addresses(node, link, pairs)
         if not self._stale_routes:
             self._stale_routes = True
             self.simulator.call_in(0, self.refresh_routes)
@@ -323,14 +328,13 @@ class Network:
 
         May be called again: time goes on where it was. Raises `sim.errors.DeadlockError` and `RunawayError`.
         """
-        self.refresh_routes()
-        context = None
-        if host is not None:
-            node = self._node(host)
-            if not isinstance(node, Host):
+        try:
+            self.refresh_routes()
+            context = None if host is None else self._program_host(host).context()
+        except BaseException:
+            if asyncio.iscoroutine(main):
                 main.close()
-                raise ValueError(f"{node.name} is a switch: no program runs on it")
-            context = node.context()
+            raise
         with asyncio.Runner(debug=debug, loop_factory=self.new_event_loop) as runner:
             return runner.run(main, context=context)
 
@@ -475,21 +479,36 @@ class Network:
             found.append(f"fd00:0:0:{number:x}::/64")
         return tuple(found)
 
-    def _give_addresses(
-        self, host: Host, link: Link, end: int, given: tuple[str, ...], subnets: tuple[str, ...]
-    ) -> None:
-        texts = list(given)
-        if not texts:
-            alone = not any(isinstance(node, SwitchNode) for node in link.ends)
-            for subnet in subnets:
-                base, length = parse_prefix(subnet)
-                texts.append(_free_address(base, length, self.owners, end + 1 if alone else 1, link.name))
-        pairs: list[tuple[bytes, int]] = []
-        for text in texts:
-            address, length = parse_prefix(text)
-            if address in self.owners:
-                raise ValueError(f"{bytes_to_ip(address)} is taken already, by {self.owners[address]}")
-            pairs.append((address, length))
+    def _choose_addresses(
+        self, ends: tuple[Node, Node], link: str, given: tuple[tuple[str, ...], ...], subnets: tuple[str, ...]
+    ) -> list[list[tuple[bytes, int]]]:
+        """The addresses of a new link's two ends, with the lengths of their prefixes. Raises ValueError."""
+        alone = not any(isinstance(node, SwitchNode) for node in ends)
+        taken = dict(self.owners)
+        chosen: list[list[tuple[bytes, int]]] = []
+        for i, node in enumerate(ends):
+            pairs: list[tuple[bytes, int]] = []
+            if isinstance(node, Host):
+                texts = list(given[i])
+                if not texts:
+                    for subnet in subnets:
+                        base, length = parse_prefix(subnet)
+                        texts.append(_free_address(base, length, taken, i + 1 if alone else 1, link))
+                interface = Interface(0, link, MAX_MTU)
+                for text in texts:
+                    address, length = parse_prefix(text)
+                    if address in taken:
+                        raise ValueError(f"{bytes_to_ip(address)} is taken already, by {taken[address]}")
+                    try:
+                        interface.add_address(address, length)
+                    except ValueError as exc:
+                        raise ValueError(f"{text}: {exc}") from None
+                    taken[address] = node.name
+                    pairs.append((address, length))
+            chosen.append(pairs)
+        return chosen
+
+    def _give_addresses(self, host: Host, link: Link, pairs: list[tuple[bytes, int]]) -> None:
         interface = host.interface_of(link)
         for address, length in pairs:
             self.owners[address] = host.name
@@ -519,6 +538,13 @@ class Network:
             raise ValueError(f"no node named {node!r}; there are: {', '.join(self.nodes) or 'none'}")
         return found
 
+    def _program_host(self, node: Host | str) -> Host:
+        """The host that a program is to run on. Raises ValueError for an unknown name and for a switch."""
+        found = self._node(node)
+        if not isinstance(found, Host):
+            raise ValueError(f"{found.name} is a switch: no program runs on it")
+        return found
+
     def _check_name(self, name: str) -> None:
         if not name or any(c.isspace() for c in name) or name.strip(".") != name:
             raise ValueError(f"{name!r} is no name of a host; write letters, digits and hyphens")
@@ -534,7 +560,6 @@ class Network:
         while candidate in self._link_names:
             number += 1
             candidate = f"{first.name}-{second.name}#{number}"
-        self._link_names.add(candidate)
         return candidate
 
     def _lan_of(self, switch: SwitchNode) -> list[SwitchNode]:
