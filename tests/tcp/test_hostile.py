@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
+from plankroad.tcp import icmp
 from plankroad.tcp.config import TcpConfig
 from plankroad.testing.pair import Pair
 from plankroad.testing.scripted import ScriptedPeer, flags_of
@@ -227,3 +230,82 @@ def test_a_peer_that_reports_single_octets_does_not_get_a_segment_for_each_of_th
         peer.segment(".", ack=1, sack=[(2 + i + 2 * k, 3 + i + 2 * k) for k in range(4)])
     assert len(peer.conn.tcb.scoreboard.ranges) < 200
     assert len(peer.advance(3 * SECOND)) < 200
+
+
+def test_what_a_stranger_sends_blindly_does_not_feed_keepalive() -> None:
+    # MUST-26.
+    peer = established(
+        TcpConfig(keepalive=True, keepalive_idle=10 * SECOND, keepalive_interval=SECOND, keepalive_count=3)
+    )
+    for _ in range(40):
+        peer.advance(SECOND // 2)
+        peer.segment(".", seq=1_000_000_000, ack=1)
+    assert peer.counters.keepalive_probes > 0
+
+
+def test_an_unreachable_protocol_has_its_own_errno() -> None:
+    peer = ScriptedPeer()
+    peer.open()
+    peer.conn.handle_icmp(peer.now, icmp.PROTOCOL_UNREACHABLE, peer.conn.tcb.iss)
+    assert peer.conn.error == errno.ENOPROTOOPT
+
+
+def test_answers_to_zero_window_probes_are_no_duplicate_acks() -> None:
+    peer = ScriptedPeer(TcpConfig(timestamps=False))
+    peer.establish(mss=1000, sack=False, wnd=5000)
+    peer.send(bytes(5000))
+    peer.segment(".", ack=1001, wnd=0)
+    for _ in range(8):
+        peer.next_timer()
+        peer.segment(".", ack=1001, wnd=0)
+    assert peer.counters.recoveries_newreno == 0
+
+
+def test_the_user_timeout_bounds_the_syn_too() -> None:
+    peer = ScriptedPeer(TcpConfig(user_timeout=5 * SECOND))
+    peer.open()
+    began = peer.now
+    while peer.state != "CLOSED":
+        peer.next_timer()
+    assert peer.now - began == 5 * SECOND
+
+
+def test_nothing_urgent_comes_after_the_end() -> None:
+    peer = established()
+    peer.reads = False
+    peer.segment("FU.", seq=1, ack=1, data=b"abc", urgent=1000)
+    assert peer.conn.urgent_remaining() == 3
+    peer.conn.receive(peer.now, 2)
+    assert peer.conn.urgent_remaining() == 1
+    peer.conn.receive(peer.now, 100)
+    assert peer.conn.at_eof()
+    assert peer.conn.urgent_remaining() == 0
+
+
+def test_a_fin_below_text_that_is_held_does_not_hang_the_stream() -> None:
+    peer = established()
+    peer.segment(".", seq=11, ack=1, data=bytes(40))
+    peer.segment("F.", seq=21, ack=1)
+    peer.segment(".", seq=1, ack=1, data=bytes(10))
+    peer.segment("F.", seq=51, ack=1)
+    assert peer.state == "CLOSE_WAIT"
+    assert len(peer.received) == 50
+
+
+def test_a_connection_opened_at_time_zero_is_not_opened_again() -> None:
+    peer = ScriptedPeer(start=0)
+    peer.open()
+    peer.close()
+    with pytest.raises(OSError, match="opened before"):
+        peer.conn.open(peer.now)
+
+
+def test_without_window_scaling_no_more_is_accepted_than_can_be_offered() -> None:
+    peer = ScriptedPeer(TcpConfig(window_scaling=False, rcv_buf=1 << 20))
+    peer.establish()
+    peer.reads = False
+    t = peer.conn.tcb
+    for i in range(60):
+        for out in peer.segment(".", seq=1 + 1000 * i, ack=1, data=bytes(1000)):
+            assert t.rcv_adv - t.rcv_nxt <= 65535
+            assert out.wnd == t.rcv_adv - t.rcv_nxt

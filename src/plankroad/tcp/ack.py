@@ -75,7 +75,12 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         acked = 0
         # RFC 5681 section 2, "duplicate acknowledgment": (a) to (e).
         duplicate = (
-            had_outstanding and not seg.payload and not seg.flags & FIN and ack == t.snd_una and not window_changed
+            had_outstanding
+            and not seg.payload
+            and not seg.flags & FIN
+            and ack == t.snd_una
+            and not window_changed
+            and not t.probes  # it answers a probe
         )
         if duplicate:
             t.counters.duplicate_acks_received += 1

@@ -129,7 +129,7 @@ class Connection(Endpoint):
 
     def open(self, now: int) -> None:
         """Active open: the next `poll_transmit` gives the SYN. OSError(EISCONN) on a connection already opened."""
-        if self.tcb.state != CLOSED or self.tcb.opened_at or self.tcb.error:
+        if self.tcb.state != CLOSED or self.tcb.opened_at >= 0 or self.tcb.error:
             raise OSError(errno.EISCONN, "this connection was opened before")
         begin_active(self.tcb, now)
         self._changed()
@@ -205,7 +205,7 @@ class Connection(Endpoint):
             head = 0
         t.rcv_queue_head = head
         t.rcv_queued -= len(data)
-        if t.rcv_urgent and t.rcv_nxt - t.rcv_queued >= t.rcv_up:
+        if t.rcv_urgent and _read_up_to(t) >= t.rcv_up:
             t.rcv_urgent = False
         if not t.rcv_eof and t.state != CLOSED and update_is_due(t):
             t.counters.window_updates_sent += 1
@@ -231,7 +231,7 @@ class Connection(Endpoint):
         t = self.tcb
         if not t.rcv_urgent:
             return 0
-        return max(0, t.rcv_up - (t.rcv_nxt - t.rcv_queued))
+        return max(0, t.rcv_up - _read_up_to(t))
 
     def close(self, now: int) -> None:
         """No more will be sent: a FIN follows what is queued (RFC 9293 section 3.10.4). Receiving goes on."""
@@ -416,3 +416,8 @@ class Connection(Endpoint):
         self.error = t.error
         self.soft_error = t.soft_error
         self.wake()
+
+
+def _read_up_to(t: Tcb) -> int:
+    """Sequence number of the next octet that the program reads; a FIN is none."""
+    return t.rcv_nxt - t.rcv_queued - (1 if t.rcv_eof else 0)

@@ -68,7 +68,7 @@ def handle_icmp(t: Tcb, now: int, kind: int, seq: int) -> bool:
         # RFC 9293 section 3.9.2.2: "These are hard error conditions, so TCP implementations SHOULD abort the
         # connection (SHLD-26)."
         t.counters.icmp_hard_errors += 1
-        end_connection(t, now, errno.ECONNREFUSED)
+        end_connection(t, now, errno_of(kind))
         return True
     # In a synchronized state RFC 5927 section 5.2 takes hard errors for soft ones: a blind attacker can send them.
     # RFC 9293 section 3.9.2.2: "a TCP implementation MUST NOT abort the connection (MUST-56), and it SHOULD make the

@@ -48,9 +48,8 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     state = t.state
     if state in (CLOSED, LISTEN):
         return
-    t.last_received = now
-    t.keepalive_probes = 0
     if state == SYN_SENT:
+        t.last_received = now
         if handle_syn_sent(t, now, seg):
             start = t.irs + 1
             payload = seg.payload[: t.rcv_adv - start]
@@ -70,6 +69,10 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     # First, the sequence number.
     start = unwrap(seg.seq, t.rcv_nxt)
     payload = seg.payload
+    if t.rcv_nxt - t.rcv_buf <= start <= t.rcv_adv:
+        # A sign of life; what a stranger sends blindly is none.
+        t.last_received = now
+        t.keepalive_probes = 0
     if state == SYN_RECEIVED and flags & SYN and start == t.irs:
         if not flags & ACK:
             # Their SYN once more: our SYN, ACK was lost, or is on its way.

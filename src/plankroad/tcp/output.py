@@ -526,6 +526,8 @@ def _syn(t: Tcb, now: int) -> Segment:
         t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
     if t.unanswered_since < 0:
         t.unanswered_since = now
+        if t.user_timeout:
+            t.timers[TIMER_USER] = now + t.user_timeout
     t.segments_sent += 1
     t.counters.segments_sent += 1
     if t.log is not None:

@@ -57,6 +57,9 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             _in_order(t, now, seg, payload)
         else:
             _out_of_order(t, start, payload)
+    if t.rcv_nxt > t.rcv_fin_seq:
+        # A FIN below text that we held: the peer contradicts itself; what it sent first counts.
+        t.rcv_fin_seq = -1
     if t.rcv_fin_seq >= 0:
         if t.rcv_nxt == t.rcv_fin_seq:
             _fin(t, now)
@@ -146,6 +149,10 @@ def _fin(t: Tcb, now: int) -> None:
     t.rcv_nxt += 1
     t.rcv_adv = max(t.rcv_adv, t.rcv_nxt)
     t.rcv_eof = True
+    # Nothing urgent comes after the end.
+    t.rcv_up = min(t.rcv_up, t.rcv_nxt - 1)
+    if t.rcv_up <= t.rcv_nxt - 1 - t.rcv_queued:
+        t.rcv_urgent = False
     t.reassembly.clear()
     t.events |= EVENT_EOF | EVENT_READABLE
     acknowledge(t)

@@ -171,7 +171,7 @@ class Tcb:
         self.error: int = 0  # errno of the end
         self.soft_error: int = 0  # errno of the last delivery trouble
         self.events: int = 0
-        self.opened_at: int = 0
+        self.opened_at: int = -1
         self.released: bool = False  # the program is gone: nobody will read or write any more
         self.close_requested: bool = False  # CLOSE was called: a FIN follows what is in the send buffer
 

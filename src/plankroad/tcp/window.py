@@ -18,9 +18,14 @@ def shift_for(rcv_buf: int) -> int:
     return shift
 
 
+def _free_edge(t: Tcb) -> int:
+    """How far the window could reach: to the end of the free buffer, or of what the field can tell."""
+    return t.rcv_nxt + min(t.rcv_buf - t.rcv_queued, _MAX_FIELD << t.rcv_wind_shift)
+
+
 def advance_window(t: Tcb) -> None:
     """Move the right edge as far as the free buffer allows, but neither by crumbs nor to the left."""
-    edge = t.rcv_nxt + t.rcv_buf - t.rcv_queued
+    edge = _free_edge(t)
     # RFC 9293 section 3.8.6.2.2: "A TCP receiver SHOULD NOT ... the suggested SWS avoidance algorithm for the
     # receiver is to keep RCV.NXT+RCV.WND fixed until the reduction satisfies: RCV.BUFF - RCV.USER - RCV.WND >=
     # min( Fr * RCV.BUFF, Eff.snd.MSS )", Fr = 1/2 (MUST-39). The edge never moves left (SHLD-14).
@@ -37,9 +42,7 @@ def window_field(t: Tcb, scaled: bool) -> int:
             window = _MAX_FIELD
             t.rcv_adv = t.rcv_nxt + window
         return window
-    field = window >> t.rcv_wind_shift
-    if field > _MAX_FIELD:
-        field = _MAX_FIELD
+    field = min(window >> t.rcv_wind_shift, _MAX_FIELD)
     if field == 0:
         t.counters.zero_windows_sent += 1
     return field
@@ -51,8 +54,7 @@ def update_is_due(t: Tcb) -> bool:
     The peer hears of small steps with the next acknowledgement; a step is worth a segment of its own when it gives
     back a quarter of the buffer, or when what the peer may still send is less than two segments.
     """
-    edge = t.rcv_nxt + t.rcv_buf - t.rcv_queued
-    step = edge - t.rcv_adv
+    step = _free_edge(t) - t.rcv_adv
     if step >= max(t.rcv_buf >> 2, min(t.rcv_buf >> 1, t.link_mss)):
         return True
     mss = t.link_mss
