@@ -268,7 +268,7 @@ class Driver:
     # Inside
 
     def _transmit(self) -> None:
-        """Poll the stack dry, or until all links are full: what is for them then waits in the stack, which bounds it."""
+        """Poll the stack dry, or until all links are full: then what is for them waits in the stack."""
         stack = self.stack
         attachments = self._attachments
         now = self.scheduler.now()
