@@ -262,6 +262,16 @@ def test_a_network_that_carries_nothing_is_one_line() -> None:
     assert result.stdout == ""
 
 
+def test_what_is_no_regular_file_is_told_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    for path in (str(fifo), "/dev/zero"):
+        result = demo(path)
+        assert result.exit_code == 1
+        assert result.stderr == f"Error: {path}: not a regular file; how long it is must be known before it is sent\n"
+        assert result.stdout == ""
+
+
 def test_a_file_that_shrinks_is_told(tmp_path: Path) -> None:
     file = tmp_path / "shrinks"
     file.write_bytes(b"x" * 100)

@@ -201,6 +201,11 @@ def test_bad_requests_have_their_status_and_then_the_connection_ends(
     assert answers[0].body.startswith(b"%d " % status)
 
 
+def test_a_bad_request_is_answered_in_words_and_not_as_python_shows_it(root: Path) -> None:
+    (answer,) = Web(root).ask(b"nonsense\r\n\r\n")
+    assert answer.body == b"400 Bad Request: illegal request line\n"
+
+
 def test_405_names_what_is_allowed(root: Path) -> None:
     (answer,) = Web(root).ask(get("/a.txt", method="DELETE"))
     assert answer.header("Allow") == "GET, HEAD"

@@ -91,6 +91,21 @@ def test_output_that_nobody_reads_is_no_traceback() -> None:
     program.stderr.close()
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_full_disk_is_one_line(words: list[str]) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "plankroad", "demo", "--bytes", "1000", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "Error: No space left on device\n"
+
+
 @pytest.mark.parametrize("good", [True, False])
 def test_what_a_command_exits_with_is_the_exit_status(
     good: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+from typing import cast
 
 import pytest
 
 from plankroad.aio.errors import os_error
 from plankroad.aio.ping import Hop, PingResult
+from plankroad.aio.stack import AsyncStack
+from plankroad.cli.errors import Failure
 from plankroad.cli.ping import Statistics, line_of, line_of_hop
 from plankroad.cli.serve import curl_line
-from plankroad.cli.tun import DEFAULT_ADDRESSES, place
+from plankroad.cli.tun import DEFAULT_ADDRESSES, address_of, place
 
 pytestmark = pytest.mark.either
 
@@ -62,11 +66,13 @@ def test_a_line_for_each_hop() -> None:
 
 
 def test_the_curl_line_can_be_typed() -> None:
-    assert curl_line("10.9.0.2", 80) == "curl http://10.9.0.2/"
-    assert curl_line("10.9.0.2", 8080) == "curl http://10.9.0.2:8080/"
+    assert curl_line("10.9.0.2", 80, "tun0") == "curl http://10.9.0.2/"
+    assert curl_line("10.9.0.2", 8080, "tun0") == "curl http://10.9.0.2:8080/"
     # A shell would take the brackets.
-    assert curl_line("fd09::2", 80) == "curl 'http://[fd09::2]/'"
-    assert curl_line("fd09::2", 8080) == "curl 'http://[fd09::2]:8080/'"
+    assert curl_line("fd09::2", 80, "tun0") == "curl 'http://[fd09::2]/'"
+    assert curl_line("fd09::2", 8080, "tun0") == "curl 'http://[fd09::2]:8080/'"
+    # RFC 6874: a link-local address needs its link.
+    assert curl_line("fe80::2", 80, "tun0") == "curl 'http://[fe80::2%25tun0]/'"
 
 
 def test_where_plankroad_and_the_kernel_are() -> None:
@@ -76,3 +82,11 @@ def test_where_plankroad_and_the_kernel_are() -> None:
     assert here.kernel_addresses() == ["10.97.0.1", "fd00:97::1"]
     assert place("t", ("10.0.0.1/24",), None).kernel_addresses() == ["10.0.0.2"]
     assert place("t", ("10.0.0.1/32",), None).kernel_addresses() == []
+    # RFC 8200 section 5: no IPv6 below 1280 bytes.
+    assert place("", (), 1279).own_addresses() == ["10.97.0.2"]
+    assert place("", (), 1280).own_addresses() == ["10.97.0.2", "fd00:97::2"]
+
+
+def test_a_host_without_a_name_is_told() -> None:
+    with pytest.raises(Failure, match="no host was named"):
+        asyncio.run(address_of(cast(AsyncStack, None), place("", (), None), ""))

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.either
         (SIZE, "64KiB", 65536),
         (ADDRESS, "10.9.0.2/24", "10.9.0.2/24"),
         (ADDRESS, "fd09:0::2/64", "fd09::2/64"),
+        (ADDRESS, "10.9.0.0/31", "10.9.0.0/31"),  # RFC 3021
     ],
 )
 def test_text_becomes_a_number_with_its_unit(kind: Quantity, text: str, value: object) -> None:
@@ -41,12 +42,22 @@ def test_text_becomes_a_number_with_its_unit(kind: Quantity, text: str, value: o
         (FRACTION, "much", "write 5% or 0.05"),
         (TIME, "soon", "write seconds"),
         (RATE, "fast", "100Mbit/s"),
+        (RATE, "0", "write unlimited"),
+        (RATE, "0Mbit/s", "write unlimited"),
         (SIZE, "-1", "write bytes"),
         (SIZE, "1.5e999", "number"),
         (ADDRESS, "10.9.0.2", "write for example 10.9.0.2/24"),
         (ADDRESS, "fd09::2", "write for example fd09::2/64"),
         (ADDRESS, "10.9.0.2/33", "no address with a prefix length"),
         (ADDRESS, "here/24", "no address with a prefix length"),
+        (ADDRESS, "here", "no address with a prefix length"),
+        (ADDRESS, "", "no address with a prefix length"),
+        (ADDRESS, "127.0.0.1/8", "a loopback address"),
+        (ADDRESS, "::1/128", "a loopback address"),
+        (ADDRESS, "0.0.0.0/0", "the unspecified address"),
+        (ADDRESS, "224.0.0.1/4", "a multicast address"),
+        (ADDRESS, "10.9.0.0/24", "the address of 10.9.0.0/24 itself"),
+        (ADDRESS, "10.9.0.255/24", "the broadcast address of 10.9.0.0/24"),
     ],
 )
 def test_what_makes_no_sense_is_a_usage_error(kind: Quantity, text: str, says: str) -> None:

@@ -297,9 +297,18 @@ def test_a_link_on_a_strange_descriptor_sets_up_no_device(kernel: Kernel) -> Non
 
 
 def test_impossible_names_are_refused() -> None:
-    for name in ("a-name-of-16-byte", "a b", "a/b"):
+    for name in ("a-name-of-16-byte", "a b", "a/b", "a:b", ".", ".."):
         with pytest.raises(ValueError, match="no device name"):
             tunctl.open_device(name, tunctl.IFF_TUN, True)
+        # Before anything is asked of the kernel, which needs no root to be told.
+        with pytest.raises(ValueError, match="no device name"):
+            TunLink.open(name)
+
+
+def test_an_mtu_that_is_too_small_for_ipv6_is_refused() -> None:
+    # RFC 8200 section 5; the kernel would say "Invalid argument" to the address.
+    with pytest.raises(ValueError, match="IPv6 needs an MTU of at least 1280"):
+        TunLink.open("plank9", mtu=1279, kernel_address=("10.0.0.1/24", "fd00::1/64"))
 
 
 def test_impossible_macs_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -91,6 +92,9 @@ def opened(file: str | None, size: int, seed: int) -> Iterator[Source]:
     if file is None:
         yield Source(size, seed=seed)
         return
+    with one_line():
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise Failure(f"{file}: not a regular file; how long it is must be known before it is sent")
     with one_line(), open(file, "rb") as stream:
         yield Source(os.fstat(stream.fileno()).st_size, stream)
 

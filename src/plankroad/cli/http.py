@@ -137,7 +137,7 @@ class Client:
         try:
             request = await self._next_request()
         except h11.RemoteProtocolError as exc:
-            text = str(exc)
+            text = str(exc).partition(": bytearray(")[0]  # not the line itself, as Python shows it
             await self._refuse(error(exc.error_status_hint if exc.error_status_hint in REASONS else 400, text))
             return False
         except TimeoutError:

@@ -11,6 +11,7 @@ from typing import Final, NoReturn
 import click
 
 from plankroad._build import version
+from plankroad.cli.errors import Failure, describe
 
 #: Where each command lives, and what `plankroad --help` says of it without importing it.
 COMMANDS: Final = {
@@ -80,9 +81,13 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)
     except OSError as exc:
+        # Of a closed standard output (`plankroad demo | head`) nobody wants to hear; a full disk is another matter.
         if exc.errno != errno.EPIPE:
-            raise
-        # Whoever read the output has gone (`plankroad demo | head`): nothing is left to say, at the exit neither.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            Failure(describe(exc)).show()
+        try:
+            sys.stdout.flush()
+        except OSError:
+            # What cannot be written must not be tried again at the exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)

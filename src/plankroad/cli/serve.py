@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from ipaddress import IPv6Address
 from typing import Final
 
 import click
@@ -29,8 +30,8 @@ BACKLOG: Final = 512
 def serve(directory: str, tun: str, address: tuple[str, ...], mtu: int | None, port: int, quiet: bool) -> None:
     """Serve the files in DIR by HTTP/1.1, with plankroad's TCP/IP on a TUN device.
 
-    Needs root, or a device that root has made for you. Ctrl-C finishes what is under way, closes every connection and
-    removes the device.
+    Needs root, or a device that root has made for you. Ctrl-C finishes what is under way (within 5 seconds), closes
+    every connection and removes the device.
     """
     where = place(tun, address, mtu)
     with one_line():
@@ -49,7 +50,7 @@ async def _serve(tree: Tree, where: Place, port: int, quiet: bool) -> None:
         name = stack.driver.links[0].name
         _say(f"Serving {tree.root} on {name} with plankroad; Ctrl-C ends it. Try:")
         for own in where.own_addresses():
-            _say(f"  {curl_line(own, port)}")
+            _say(f"  {curl_line(own, port, name)}")
         await stop.wait()
         # A second Ctrl-C does not wait any longer: connections are reset.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -61,8 +62,10 @@ async def _serve(tree: Tree, where: Place, port: int, quiet: bool) -> None:
             raise click.exceptions.Exit(INTERRUPTED)
 
 
-def curl_line(address: str, port: int) -> str:
+def curl_line(address: str, port: int, device: str) -> str:
     """What to type to get the listing of the directory."""
+    if ":" in address and IPv6Address(address).is_link_local:
+        address += f"%25{device}"  # RFC 6874: which link it is on
     shown = f"'http://[{address}]" if ":" in address else f"http://{address}"
     end = "/'" if ":" in address else "/"
     return "curl " + shown + ("" if port == 80 else f":{port}") + end

@@ -17,9 +17,10 @@ from plankroad.aio.stack import AsyncStack
 from plankroad.cli.errors import Failure, one_line
 from plankroad.cli.values import ADDRESS
 from plankroad.wire.address import ip_to_bytes, is_loopback
+from plankroad.wire.constants import IPV6_MIN_MTU
 
 #: Where nothing is said. Private networks (RFC 1918, RFC 4193) that few have in use.
-DEFAULT_ADDRESSES: Final = ("10.97.0.2/24", "fd00:97::2/64")
+DEFAULT_ADDRESSES: Final[tuple[str, ...]] = ("10.97.0.2/24", "fd00:97::2/64")
 
 #: As a shell reports it: 128 and the signal's number.
 TERMINATED: Final = 128 + signal.SIGTERM
@@ -79,8 +80,11 @@ def tun_options(command: F) -> F:
 
 
 def place(tun: str, address: tuple[str, ...], mtu: int | None) -> Place:
-    """The options as one object."""
-    return Place(tun, address or DEFAULT_ADDRESSES, mtu or 0)
+    """The options as one object. The default addresses are without IPv6 where the MTU is too small for it."""
+    default = DEFAULT_ADDRESSES
+    if mtu and mtu < IPV6_MIN_MTU:
+        default = tuple(one for one in default if ":" not in one)
+    return Place(tun, address or default, mtu or 0)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -106,6 +110,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 async def address_of(stack: AsyncStack, where: Place, host: str, family: int = 0) -> str:
     """The address that `host` has for the stack. Raises `Failure` where it has none, or it is the stack's loopback."""
+    if not host:
+        raise Failure("no host was named")
     try:
         address = (await stack.resolve(host, family))[0]
     except OSError as exc:

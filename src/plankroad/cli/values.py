@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_interface
+from ipaddress import IPv4Interface, IPv6Interface, ip_interface
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -46,7 +46,10 @@ class Rate(Quantity):
     name = "rate"
 
     def read(self, text: str) -> int:
-        return parse_rate(text, self.name)
+        rate = parse_rate(text, self.name)
+        if not rate and text != "unlimited":
+            raise ValueError(f"{text!r} lets nothing through; for a link without a limit write unlimited")
+        return rate
 
 
 class Size(Quantity):
@@ -80,14 +83,36 @@ class Address(Quantity):
     name = "address/prefix"
 
     def read(self, text: str) -> str:
-        if "/" not in text:
-            raise ValueError(f"{text!r} has no prefix length; write for example {text}/{64 if ':' in text else 24}")
         try:
-            return ip_interface(text).with_prefixlen
+            interface = ip_interface(text)
         except ValueError:
             raise ValueError(
                 f"{text!r} is no address with a prefix length such as 10.9.0.2/24 or fd09::2/64"
             ) from None
+        if "/" not in text:
+            raise ValueError(f"{text!r} has no prefix length; write for example {text}/{64 if ':' in text else 24}")
+        reserved = reserved_as(interface)
+        if reserved:
+            raise ValueError(f"{text!r} is {reserved}, no address that a host can have on a device")
+        return interface.with_prefixlen
+
+
+def reserved_as(interface: IPv4Interface | IPv6Interface) -> str:
+    """What kind of address it is, where no host can have it on a device; else empty."""
+    address, network = interface.ip, interface.network
+    if address.is_unspecified:
+        return "the unspecified address"
+    if address.is_loopback:
+        return "a loopback address"
+    if address.is_multicast:
+        return "a multicast address"
+    # RFC 3021: a network of two addresses has neither.
+    if address.version == 4 and network.prefixlen < 31:
+        if address == network.network_address:
+            return f"the address of {network} itself"
+        if address == network.broadcast_address:
+            return f"the broadcast address of {network}"
+    return ""
 
 
 TIME = Time()

@@ -16,6 +16,7 @@ from plankroad.link.coalesce import coalesce
 from plankroad.link.netlink import RouteSocket
 from plankroad.link.segmentation import segment
 from plankroad.link.vnet import PLAIN, VNET_SIZE, decode_header, encode
+from plankroad.wire.constants import IPV6_MIN_MTU
 from plankroad.wire.errors import BadPacket
 from plankroad.wire.packet import GSO_UDP_L4, Packet
 
@@ -111,6 +112,10 @@ class DeviceLink(Link):
         batch_packets: int,
         batch_bytes: int,
     ) -> Self:
+        tunctl.check_name(name)
+        kernel_addresses = (kernel_address,) if isinstance(kernel_address, str) else tuple(kernel_address)
+        if 0 < mtu < IPV6_MIN_MTU and any(":" in one for one in kernel_addresses):
+            raise ValueError(f"IPv6 needs an MTU of at least {IPV6_MIN_MTU} (RFC 8200 section 5), not {mtu}")
         routes = RouteSocket()
         fd = -1
         link: Self | None = None
@@ -148,7 +153,7 @@ class DeviceLink(Link):
                 link.set_mtu(mtu)
             if up and not info.up:
                 link.set_up(True)
-            for address in (kernel_address,) if isinstance(kernel_address, str) else kernel_address:
+            for address in kernel_addresses:
                 if address:
                     link.add_kernel_address(address)
             for route in kernel_routes:

@@ -74,6 +74,13 @@ def _needs_permission(name: str, kind: str) -> str:
     )
 
 
+def check_name(name: str) -> None:
+    """Raises ValueError for what cannot be the name of a device (Linux: dev_valid_name); "" can."""
+    encoded = name.encode()
+    if len(encoded) > 15 or name in (".", "..") or any(byte in b"/: \t\n\v\f\r\0" for byte in encoded):
+        raise ValueError(f"{name!r} is no device name: at most 15 bytes, without spaces, slashes and colons")
+
+
 def open_device(name: str, kind: int, vnet_header: bool) -> tuple[int, str, bool]:
     """A non-blocking descriptor of the device `name` (b"" or a pattern as "tun%d": the kernel chooses), the device's
     name, and whether packets have a virtio-net header, which needs `vnet_header` and a kernel that knows it.
@@ -82,9 +89,8 @@ def open_device(name: str, kind: int, vnet_header: bool) -> tuple[int, str, bool
     OSError with what can be done about it.
     """
     label = "tun" if kind == IFF_TUN else "tap"
+    check_name(name)
     encoded = (name or f"{label}%d").encode()
-    if len(encoded) > 15 or b"/" in encoded or b" " in encoded:
-        raise ValueError(f"{name!r} is no device name: at most 15 bytes, without spaces and slashes")
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError as error:
