@@ -71,13 +71,24 @@ def test_addresses_are_tried_one_after_the_other() -> None:
 
 def test_all_errors_are_told() -> None:
     async def main(net: Net) -> None:
-        with pytest.raises(OSError, match=r"Multiple exceptions: .*10\.0\.0\.1.*fd00::1"):
+        with pytest.raises(ConnectionRefusedError, match=r"Multiple exceptions: .*10\.0\.0\.1.*fd00::1") as refused:
             await net.client.create_connection(Recorder, "server.test", 81)
+        assert refused.value.errno == errno.ECONNREFUSED
         with pytest.raises(ExceptionGroup) as caught:
             await net.client.create_connection(Recorder, "server.test", 81, all_errors=True)
         assert [type(exc) for exc in caught.value.exceptions] == [ConnectionRefusedError] * 2
 
     with_net(main)
+
+
+def test_errors_of_several_kinds_are_of_none() -> None:
+    async def main(net: Net) -> None:
+        with pytest.raises(OSError, match="Multiple exceptions") as caught:
+            await net.client.create_connection(Recorder, "mixed", 81)
+        assert type(caught.value) is OSError
+        assert caught.value.errno is None
+
+    with_net(main, hosts={"mixed": ["10.0.0.1", "255.255.255.255"]})
 
 
 def test_happy_eyeballs_does_not_wait_for_a_dead_address() -> None:

@@ -25,6 +25,9 @@ def test_counters_connections_and_netstat_tell_what_happened() -> None:
         assert (connection["remote_port"], connection["state"]) == (7, "ESTABLISHED")
         assert connection["rtt"] == 20_000
         assert connection["bytes_acked"] == 5
+        info = writer.get_extra_info("tcp_info")
+        assert info == {name: value for name, value in connection.items() if name in info}
+        assert (info["state"], info["rtt"], info["bytes_received"]) == ("ESTABLISHED", 20_000, 5)
         counters = a.aio.counters()
         assert counters["tcp"]["active_opens"] == 1
         assert counters["tcp"]["bytes_received"] == 5

@@ -144,3 +144,5 @@ def test_mistakes_are_told() -> None:
         EventLog(keep=-2)
     with pytest.raises(TypeError, match="not one string"):
         EventLog(kinds="state")
+    with pytest.raises(TypeError, match=r"sink is a file object, such as open\('events.jsonl', 'w'\), not str"):
+        EventLog("events.jsonl")  # type: ignore[arg-type]

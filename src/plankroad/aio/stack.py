@@ -503,10 +503,14 @@ def _check_tls_times(ssl: object, handshake_timeout: float | None, shutdown_time
 
 
 def _combined(errors: list[OSError], all_errors: bool) -> Exception:
-    """One exception for the failure of all attempts, as asyncio makes it."""
+    """One exception for the failure of all attempts, as asyncio makes it; of their kind where all are of one kind."""
     if all_errors:
         return ExceptionGroup("create_connection failed", list(errors))
     texts = [str(exc) for exc in errors]
     if len(set(texts)) == 1:
         return errors[0]
-    return OSError(f"Multiple exceptions: {', '.join(texts)}")
+    text = f"Multiple exceptions: {', '.join(texts)}"
+    first = errors[0].errno
+    if first and all(exc.errno == first for exc in errors):
+        return OSError(first, text)  # ConnectionRefusedError and its like
+    return OSError(text)

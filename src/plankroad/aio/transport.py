@@ -155,7 +155,9 @@ class TcpTransport(_FlowControlMixin):
     # What a program may ask
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """`socket`, `peername`, `sockname`, and `connection`, the `Connection` itself."""
+        """`socket`, `peername`, `sockname`; `tcp_info`, a dict with the names of Linux's tcp_info, of this moment; and
+        `connection`, the `Connection` itself.
+        """
         conn = self._conn
         if name == "socket":
             if self._socket is None:
@@ -165,6 +167,8 @@ class TcpTransport(_FlowControlMixin):
             return socket_name(conn.remote_addr, conn.remote_port)
         if name == "sockname":
             return socket_name(conn.local_addr, conn.local_port)
+        if name == "tcp_info":
+            return conn.info(self._driver.scheduler.now())
         if name == "connection":
             return conn
         return default

@@ -85,11 +85,15 @@ class EventLog:
         kinds: Iterable[str] = (),
         subjects: Iterable[str] = (),
     ) -> None:
-        """ValueError for `keep` below -1; TypeError for a bare string where several names are expected."""
+        """ValueError for `keep` below -1; TypeError for a bare string where several names are expected, and for a
+        `sink` that is no file object.
+        """
         if keep < -1:
             raise ValueError(f"keep must be -1 (all) or a number of events, not {keep}")
         if isinstance(kinds, str) or isinstance(subjects, str):
             raise TypeError("kinds and subjects are collections of names, not one string")
+        if sink is not None and not hasattr(sink, "write"):
+            raise TypeError(f"sink is a file object, such as open({str(sink)!r}, 'w'), not {type(sink).__name__}")
         if keep == -1 and sink is not None:
             keep = 0
         self.sink: TextIO | None = sink
