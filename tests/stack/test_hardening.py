@@ -387,3 +387,61 @@ def test_no_packet_has_a_source_that_was_taken_away() -> None:
     net.b.add_address(net.interface, "10.0.0.7/24")
     out = net.pass_time(60 * SECOND)
     assert segment_of(out[0]).payload == b"data"
+
+
+def test_source_quench_reaches_no_datagram_endpoint() -> None:
+    """RFC 6633 section 5."""
+    net = Lone()
+    endpoint = net.b.bind_udp()
+    ping = net.b.open_ping()
+    endpoint.send_to(0, b"data", FAR4, 53)
+    ping.send(0, FAR4, 1)
+    for quoted in net.take():
+        message = build_icmp(4, 0, 0, quoted)
+        net.give(build_ipv4(A4, B4, 1, len(message)) + message)
+    assert net.b.counters.icmp.source_quench_received == 2
+    assert endpoint.poll_error() is None
+    assert ping.poll_reply() is None
+    assert net.b.poll_endpoint() is None
+
+
+@pytest.mark.parametrize("ttl", [0, 1])
+def test_a_packet_for_the_host_may_have_a_ttl_that_ran_out(ttl: int) -> None:
+    """RFC 1122 section 3.2.1.7: "MUST NOT discard a datagram just because it was received with TTL less than 2"."""
+    net = Lone()
+    endpoint = net.b.bind_udp(b"", 53)
+    net.give(build_ipv4(A4, B4, 17, 8, ttl) + build_udp(A4, B4, 7, 53, b""))
+    heard = endpoint.receive_from()
+    assert heard is not None
+    assert heard.ttl == ttl
+
+
+@pytest.mark.parametrize("type_", [15, 16, 17, 18])
+def test_information_and_address_mask_messages_are_ignored(type_: int) -> None:
+    """RFC 1122 sections 3.2.2.7 and 3.2.2.9; RFC 6918 deprecates both."""
+    net = Lone()
+    message = build_icmp(type_, 0, 0x10001, bytes(4))
+    assert net.give(build_ipv4(A4, B4, 1, len(message)) + message) == []
+    assert net.b.counters.icmp.unknown_type == 1
+
+
+def test_no_redirect_is_sent() -> None:
+    """RFC 1122 section 3.2.2.2: "A host SHOULD NOT send an ICMP Redirect message"; ours do not as routers either."""
+    net = router()
+    dst = ip_to_bytes("10.0.0.9")
+    net.stacks[0].receive(0, Packet(udp4(A4, dst, b"back by the way it came")))
+    (packet,) = drain(net)
+    assert (packet.interface, packet.head[16:20]) == (0, dst)
+
+
+def test_a_broadcast_address_is_never_a_source() -> None:
+    """RFC 1122 section 3.2.1.3."""
+    net = Lone()
+    for own in ("10.0.0.255", "255.255.255.255"):
+        endpoint = net.b.bind_udp(ip_to_bytes(own), 53)
+        endpoint.send_to(0, b"", A4, 53)
+        (sent,) = net.take()
+        assert sent[12:16] == B4
+        with pytest.raises(OSError, match="assign") as caught:
+            net.b.connect(0, A4, 80, local=ip_to_bytes(own))
+        assert caught.value.errno == errno.EADDRNOTAVAIL

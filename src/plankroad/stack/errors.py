@@ -10,7 +10,7 @@ from plankroad.stack.host import Host
 from plankroad.stack.path import Path
 from plankroad.stack.routing import find_route, narrowest_mtu
 from plankroad.stack.tcp_output import refresh
-from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, errno_of
+from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, SOURCE_QUENCH, errno_of
 from plankroad.udp.datagram import UdpError
 from plankroad.wire.constants import (
     ICMP_ECHO_REQUEST,
@@ -39,11 +39,14 @@ def report(
     except BadPacket:
         icmp.bad_message += 1
         return
+    protocol = quoted.protocol
     if host.owner(quoted.src) is None:
         icmp.errors_unmatched += 1
         return
+    if kind == SOURCE_QUENCH and protocol != PROTO_TCP:
+        # RFC 6633 section 5: "MUST be silently discarded"; TCP does so itself (MUST-55).
+        return
     believed = False
-    protocol = quoted.protocol
     path: Path | None = None
     if protocol == PROTO_TCP and quoted.dst_port >= 0:
         path = find_path(host, quote, quoted)
