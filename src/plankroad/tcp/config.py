@@ -75,7 +75,7 @@ class TcpConfig:
     #: R2 of a SYN (MUST-23: at least 3 minutes).
     syn_timeout: int = 180 * SECOND
     #: SYN retransmissions after which a standing soft ICMP error ends an attempt to connect, 0 = never. RFC 5461.
-    syn_soft_error_retries: int = 3
+    syn_soft_error_retries: int = 2
     #: User timeout (TCP_USER_TIMEOUT): bounds R2 and keep-alive; 0 = R2 alone. Offered to the peer (RFC 5482) if > 0.
     user_timeout: int = 0
     #: Adopt the peer's user timeout option (RFC 5482 section 3.1: CHANGEABLE).
