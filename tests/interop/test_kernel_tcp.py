@@ -9,12 +9,24 @@ import socket
 import struct
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
+from tests.interop.ground import (
+    KERNEL4,
+    KERNEL6,
+    LIMIT,
+    OURS4,
+    OURS6,
+    in_thread,
+    on_tun,
+    read_to_end,
+    receive_all,
+    send_all,
+    stream,
+    write_all,
+)
 from tests.interop.netns import Namespace
 
-from plankroad.aio.open import open_link
 from plankroad.aio.stack import AsyncStack
 from plankroad.stack.config import StackConfig
 from plankroad.tcp.config import TcpConfig
@@ -24,39 +36,22 @@ from plankroad.units import SECOND
 pytestmark = [pytest.mark.root, pytest.mark.xdist_group("root")]
 
 MB = 1_000_000
-#: Seconds until a test that hangs is ended; none of them waits for a clock.
-LIMIT = 120
-PATTERN = bytes(range(251)) * 4178  # about 1 MiB, and no power of two anywhere
-
-KERNEL4, OURS4 = "10.77.0.1", "10.77.0.2"
-KERNEL6, OURS6 = "fd77::1", "fd77::2"
-
-
-def stream(size: int) -> tuple[list[bytes], str]:
-    """`size` octets in pieces of PATTERN's size, each piece marked by its number, and their SHA-256."""
-    pieces = []
-    digest = hashlib.sha256()
-    at = 0
-    while at < size:
-        piece = (struct.pack("!Q", at) + PATTERN[8:])[: size - at]
-        digest.update(piece)
-        pieces.append(piece)
-        at += len(piece)
-    return pieces, digest.hexdigest()
 
 
 def with_stack(
-    ns: Namespace, work: Callable[[AsyncStack], Awaitable[None]], config: StackConfig | None = None, **link: Any
+    ns: Namespace,
+    work: Callable[[AsyncStack], Awaitable[None]],
+    config: StackConfig | None = None,
+    offload: bool = True,
 ) -> None:
-    """Run `work` with a stack on a TUN device in `ns`, IPv4 and IPv6."""
+    """Run `work` with a stack on a TUN device in `ns`; at its end every connection has closed its sending side."""
 
-    async def main() -> None:
-        tun = ns.open_tun(kernel_address=[f"{KERNEL4}/24", f"{KERNEL6}/64"], **link)
-        async with open_link(tun, address=[f"{OURS4}/24", f"{OURS6}/64"], config=config) as stack:
-            await asyncio.wait_for(work(stack), LIMIT)
-            check_ended(stack)
+    async def checked(stack: AsyncStack) -> None:
+        await work(stack)
+        for connection in connections(stack):
+            assert connection.tcb.close_requested, f"still {connection.state()}"
 
-    asyncio.run(main())
+    on_tun(ns, checked, config, offload=offload)
 
 
 def connections(stack: AsyncStack) -> list[Connection]:
@@ -64,52 +59,10 @@ def connections(stack: AsyncStack) -> list[Connection]:
     return [path.connection for path in stack.stack.connections.values()]
 
 
-def check_ended(stack: AsyncStack) -> None:
-    """Every connection has closed its sending side; some may still be on their way through the last states."""
-    for connection in connections(stack):
-        assert connection.tcb.close_requested, f"still {connection.state()}"
-
-
-async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(None, function, *args)
-
-
 def kernel_socket(ns: Namespace, family: int = socket.AF_INET) -> socket.socket:
     made = ns.socket(family, socket.SOCK_STREAM)
     made.settimeout(LIMIT)
     return made
-
-
-def receive_all(sock: socket.socket) -> tuple[int, str]:
-    """How many octets until the end, and their SHA-256."""
-    digest = hashlib.sha256()
-    count = 0
-    while data := sock.recv(1 << 18):
-        digest.update(data)
-        count += len(data)
-    return count, digest.hexdigest()
-
-
-def send_all(sock: socket.socket, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        sock.sendall(piece)
-    sock.shutdown(socket.SHUT_WR)
-
-
-async def read_to_end(reader: asyncio.StreamReader) -> tuple[int, str]:
-    digest = hashlib.sha256()
-    count = 0
-    while data := await reader.read(1 << 18):
-        digest.update(data)
-        count += len(data)
-    return count, digest.hexdigest()
-
-
-async def write_all(writer: asyncio.StreamWriter, pieces: list[bytes]) -> None:
-    for piece in pieces:
-        writer.write(piece)
-        await writer.drain()
-    writer.write_eof()
 
 
 @pytest.mark.slow
