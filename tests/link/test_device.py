@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
@@ -303,6 +304,16 @@ def test_impossible_names_are_refused() -> None:
         # Before anything is asked of the kernel, which needs no root to be told.
         with pytest.raises(ValueError, match="no device name"):
             TunLink.open(name)
+
+
+def test_a_driver_that_is_closed_to_the_user_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A device that root made for the user does not help where /dev/net/tun itself is root's alone.
+    def refused(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("plankroad.link.tunctl.os.open", refused)
+    with pytest.raises(PermissionError, match="chmod 666 /dev/net/tun"):
+        tunctl.open_device("stays", tunctl.IFF_TUN, True)
 
 
 def test_an_mtu_that_is_too_small_for_ipv6_is_refused() -> None:

@@ -94,7 +94,8 @@ def open_device(name: str, kind: int, vnet_header: bool) -> tuple[int, str, bool
     try:
         fd = os.open(DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError as error:
-        raise PermissionError(error.errno, _needs_permission(name, label), DEVICE) from None
+        text = f"{_needs_permission(name, label)}; this file must be open to you too: chmod 666 {DEVICE}"
+        raise PermissionError(error.errno, text, DEVICE) from None
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO, errno.ENOTDIR):
             text = "no TUN driver: load it with modprobe tun; give a container the device with --device /dev/net/tun"
