@@ -222,3 +222,22 @@ def test_the_check_of_an_address_that_is_taken_away_ends(bench: Bench, address: 
 def test_an_address_that_is_not_there_is_refused(bench: Bench) -> None:
     with pytest.raises(ValueError, match="does not have"):
         bench.cache.start_address_check(bench.now, NEW4)
+
+
+def test_an_announcement_that_a_link_failure_cut_short_is_made_up_for(bench: Bench) -> None:
+    # RFC 5227 section 2.3
+    begin(bench, NEW4)
+    while not bench.interface.owns(NEW4):
+        step(bench)
+    bench.frames()
+    assert bench.cache.checks
+    bench.interface.up = False
+    bench.run(bench.now + 10 * SECOND)
+    assert bench.frames() == []
+    bench.interface.up = True
+    bench.cache.start_again(bench.now)
+    ((_, announcement),) = bench.arps()
+    assert announcement.sender_ip == announcement.target_ip == NEW4
+    assert bench.interface.owns(NEW4)
+    assert not bench.cache.checks
+    assert bench.idle()

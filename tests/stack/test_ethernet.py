@@ -191,3 +191,24 @@ def test_a_router_is_believed_about_the_mtu_up_to_what_the_link_takes_now() -> N
     stack.set_mtu(net.now, interface, 9000)
     stack.receive(net.now, Packet(advertisement(mtu=4000).head, b"", interface.index))
     assert interface.mtu == 4000
+
+
+def test_an_interface_that_is_down_asks_nothing_and_begins_anew_when_it_comes_up() -> None:
+    """RFC 5227 section 2.1, RFC 4861 section 6.3.7."""
+    net = Pair(ethernet=True)
+    stack, interface = net.a, net.a.interfaces[0]
+    stack.set_interface_up(0, interface, False)
+    for address in ("10.0.0.77/24", "fd00::77/64", "10.0.0.2/24"):
+        stack.check_address(0, interface, address)
+    stack.autoconfigure(0, interface)
+    net.run(60 * SECOND)
+    assert net.wire.sent_by(stack) == []
+    checked = [address for address in interface.addresses if address.state == ADDRESS_TENTATIVE]
+    assert len(checked) == 4
+    stack.set_interface_up(net.now, interface, True)
+    net.run(20 * SECOND)
+    kinds = [frame[54] for frame in net.wire.sent_by(stack) if frame[12:14] == b"\x86\xdd" and frame[20] == 58]
+    assert kinds.count(133) == 3
+    states = {address.ip: address.state for address in checked}
+    assert states.pop(B4) == ADDRESS_DUPLICATE
+    assert set(states.values()) == {ADDRESS_PREFERRED}

@@ -73,6 +73,9 @@ def handle_check_timeout(cache: NeighbourCache, now: int, check: AddressCheck) -
         # It was taken away meanwhile.
         del cache.checks[ip]
         return
+    if not cache.interface.up:
+        # Nobody can answer: it is begun anew when the interface comes up.
+        return
     if check.probes > 0:
         check.probes -= 1
         if len(ip) == 16:

@@ -21,7 +21,7 @@ from typing import Final
 from plankroad.ip.address_check import AddressCheck, handle_check_timeout, start_check
 from plankroad.ip.arp import handle_arp_packet
 from plankroad.ip.counters import IcmpCounters, NeighbourCounters
-from plankroad.ip.interface import Interface
+from plankroad.ip.interface import ADDRESS_TENTATIVE, Interface
 from plankroad.ip.nd import handle_nd_message
 from plankroad.ip.neighbour_entry import (
     DELAY,
@@ -233,6 +233,25 @@ class NeighbourCache:
             if entry.state != PERMANENT:
                 self.drop(entry)
 
+    def start_again(self, now: int) -> None:
+        """The interface came up: what it asked the link before reached nobody, or another link.
+
+        RFC 5227 section 2.1 and RFC 4862 section 5.4: addresses whose check was not over are checked from the start;
+        RFC 4861 section 6.3.7: "The interface is reinitialized after a temporary interface failure": routers are
+        solicited again.
+        """
+        for ip in list(self.checks):
+            address = self.interface.by_ip.get(ip)
+            if address is not None and address.state == ADDRESS_TENTATIVE:
+                start_check(self, now, ip)
+            else:
+                # It was being announced.
+                del self.checks[ip]
+                if address is not None and address.usable():
+                    self.announce(now, ip)
+        if self.router_discovery.started:
+            self.router_discovery.start(self, now)
+
     def handle_arp(self, now: int, frame: bytes, start: int) -> None:
         """An ARP packet came in: `frame[start:]`, behind the Ethernet header."""
         handle_arp_packet(self, now, frame, start)
@@ -321,7 +340,7 @@ class NeighbourCache:
 
     def push(self, frame: Packet) -> None:
         """Have a frame sent."""
-        if len(self.out) < MAX_OUT:
+        if self.interface.up and len(self.out) < MAX_OUT:
             self.out.append(frame)
         else:
             self.counters.queue_dropped += 1

@@ -104,7 +104,7 @@ def add_route(
     return route
 
 
-def set_interface_up(host: Host, interface: Interface, up: bool) -> None:
+def set_interface_up(host: Host, now: int, interface: Interface, up: bool) -> None:
     """A link works, or does not."""
     if interface.up == up:
         return
@@ -113,8 +113,11 @@ def set_interface_up(host: Host, interface: Interface, up: bool) -> None:
     host.routes.invalidate()
     host.sources.clear()
     neighbours = interface.neighbours
-    if neighbours is not None and not up:
-        neighbours.clear()
+    if neighbours is not None:
+        if up:
+            neighbours.start_again(now)
+        else:
+            neighbours.clear()
 
 
 def set_mtu(host: Host, now: int, interface: Interface, mtu: int) -> None:

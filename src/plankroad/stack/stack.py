@@ -171,7 +171,7 @@ class Stack(Host):
 
     def set_interface_up(self, now: int, interface: Interface, up: bool) -> None:
         """Say that a link works or does not: routes through it count or do not."""
-        configure.set_interface_up(self, interface, up)
+        configure.set_interface_up(self, now, interface, up)
 
     def set_mtu(self, now: int, interface: Interface, mtu: int) -> None:
         """Change what the link takes, in bytes of an IP packet. Connections learn of it before they send again."""
