@@ -358,3 +358,19 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
             NeighbourCache(interface, RouteTable(), random.Random(1), config)
     with pytest.raises(ValueError, match="no Ethernet"):
         NeighbourCache(Interface(0, "tun0", 1500), RouteTable(), random.Random(1))
+
+
+def test_what_waits_for_all_neighbours_together_is_bounded(make_bench: Callable[..., Bench]) -> None:
+    """RFC 6583: a scan of the subnet with large packets; RFC 1122 section 2.3.2.2: the latest of each is kept."""
+    config = NeighbourConfig()
+    config.queue_bytes_total = 100_000
+    bench = make_bench(config)
+    for number in range(2, 202):
+        for _ in range(10):
+            bench.queue(bytes((10, 0, 0, number)), 400)
+    entries = bench.cache.entries.values()
+    assert bench.cache.waiting == sum(entry.packets_size for entry in entries) <= 100_000 + 200 * 400
+    assert all(entry.packets for entry in entries)
+    bench.run(bench.now + 10 * SECOND)
+    assert bench.cache.waiting == 0
+    assert len(bench.cache.failures()) >= 200

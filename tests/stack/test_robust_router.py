@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from tests.stack.net import A4, A6, host
+from tests.stack.net import A4, A6, B4, Lone, host, tcp
 from tests.stack.test_robust import SAMPLES
 
 from plankroad.ip.interface import Interface
@@ -15,7 +15,10 @@ from plankroad.stack.stack import Stack
 from plankroad.units import SECOND
 from plankroad.wire.address import ip_to_bytes
 from plankroad.wire.checksum import checksum, pseudo_sum
+from plankroad.wire.ipv4 import build_ipv4
 from plankroad.wire.packet import Packet
+from plankroad.wire.segment import SYN, Segment
+from plankroad.wire.udp import build_udp
 
 #: Where packets go to: hosts near and far, broadcasts, groups, own addresses, what must not be.
 NEAR4 = ("10.0.0.2", "10.0.1.2", "10.0.1.9", "8.8.8.8", "10.0.1.255", "10.0.0.255", "224.0.0.1", "224.1.2.3")
@@ -185,3 +188,25 @@ def test_mutations_never_raise_and_never_amplify(seed: int) -> None:
     }
     for name, size in sizes.items():
         assert size <= limits[name], (seed, name, size)
+
+
+def test_a_flood_from_everywhere_fills_no_table() -> None:
+    """SYNs, datagrams for nobody and lone fragments, each from another source."""
+    rng = random.Random(3)
+    net = Lone(StackConfig(reassembly_memory=1 << 20, reassembly_memory_source=1 << 18))
+    net.b.listen(0, b"", 80)
+    for number in range(6000):
+        src = bytes((rng.randrange(11, 120), *rng.randbytes(3)))
+        net.give(tcp(Segment(9, rng.choice((80, 81)), 1, 0, SYN, 999), src, B4))
+        net.give(build_ipv4(src, B4, 17, 8) + build_udp(src, B4, 7, 53, b""))
+        net.give(build_ipv4(src, B4, 17, 24, more_fragments=True, ident=number) + bytes(24))
+    stack = net.b
+    assert len(stack.connections) == len(stack.timers) == stack.config.tcp.syn_backlog
+    assert len(stack.timers.heap) <= 2 * len(stack.timers) + 64
+    assert (len(stack.routes.cache), len(stack.icmp_limit.buckets)) == (4096, 1024)
+    assert len(stack.sources) <= 4096
+    assert len(stack.fragments.sources) <= len(stack.fragments)
+    assert stack.fragments.memory <= 1 << 20
+    assert not stack.pmtu.entries
+    net.finish()
+    assert sum(stack.leftovers().values()) == 2  # the listener and its port

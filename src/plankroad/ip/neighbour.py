@@ -95,6 +95,7 @@ class NeighbourCache:
         "router_discovery",
         "routes",
         "sequence",
+        "waiting",
     )
 
     def __init__(
@@ -127,6 +128,8 @@ class NeighbourCache:
         self.out: deque[Packet] = deque()
         self.failed: list[Packet] = []
         self.address_events: list[tuple[bytes, int]] = []
+        #: Bytes that wait for all neighbours together.
+        self.waiting: int = 0
         self.last_use: int = -1
         self.retrans_timer: int = self.config.retrans_timer
         self.base_reachable_time: int = self.config.base_reachable_time
@@ -166,7 +169,8 @@ class NeighbourCache:
         """Keep an IP packet until its next hop `ip` is resolved, and ask for that.
 
         It comes out of `poll_transmit` as a frame, or out of `failures`. The oldest packets are dropped where more wait
-        for one neighbour than `queue_packets` or `queue_bytes`.
+        for one neighbour than `queue_packets` or `queue_bytes`; its oldest, too, where more than `queue_bytes_total`
+        wait for all. The latest one is always kept.
         """
         self.last_use = now
         entry = self.entries.get(ip)
@@ -180,12 +184,17 @@ class NeighbourCache:
             self.push_ip(entry.mac, packet)
             return
         config = self.config
+        size = len(packet)
         entry.packets.append(packet)
-        entry.packets_size += len(packet)
+        entry.packets_size += size
+        self.waiting += size
         while len(entry.packets) > config.queue_packets or (
-            entry.packets_size > config.queue_bytes and len(entry.packets) > 1
+            len(entry.packets) > 1
+            and (entry.packets_size > config.queue_bytes or self.waiting > config.queue_bytes_total)
         ):
-            entry.packets_size -= len(entry.packets.popleft())
+            size = len(entry.packets.popleft())
+            entry.packets_size -= size
+            self.waiting -= size
             self.counters.queue_dropped += 1
 
     def send(self, now: int, ip: bytes, packet: Packet) -> None:
@@ -396,8 +405,7 @@ class NeighbourCache:
         """Take an entry out; what waits for it is lost."""
         entry.timer = 0
         self.counters.queue_dropped += len(entry.packets)
-        entry.packets.clear()
-        entry.packets_size = 0
+        self.empty_queue(entry)
         self.incomplete.pop(entry.ip, None)
         self.order.pop(entry.ip, None)
         self.entries.pop(entry.ip, None)
@@ -409,6 +417,11 @@ class NeighbourCache:
         """Send what waited for a MAC address."""
         for packet in entry.packets:
             self.push_ip(entry.mac, packet)
+        self.empty_queue(entry)
+
+    def empty_queue(self, entry: Neighbour) -> None:
+        """Nothing waits for this neighbour any more."""
+        self.waiting -= entry.packets_size
         entry.packets.clear()
         entry.packets_size = 0
 

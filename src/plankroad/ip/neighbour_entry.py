@@ -92,6 +92,7 @@ class NeighbourConfig:
         "probe_max",
         "probe_min",
         "queue_bytes",
+        "queue_bytes_total",
         "queue_packets",
         "retrans_timer",
         "router_solicitation_interval",
@@ -116,6 +117,8 @@ class NeighbourConfig:
         #: Packets, and bytes of them, that wait for one neighbour; the oldest is dropped first.
         self.queue_packets: int = 64
         self.queue_bytes: int = 256 << 10
+        #: The same bytes for all neighbours together: a scan of a subnet must not cost as many times as much.
+        self.queue_bytes_total: int = 4 << 20
         #: How long a dead gateway is left alone while others are used.
         self.dead_gateway_retry: int = 30 * SECOND
         #: Duplicate address detection: solicitations (DupAddrDetectTransmits of RFC 4862 section 5.1), 0 for none;
@@ -148,7 +151,7 @@ class NeighbourConfig:
             raise ValueError("a neighbour cache holds 1 or more")
         # RFC 1122 section 2.3.2.2: "The link layer SHOULD save (rather than discard) at least one (the latest) packet
         # of each set of packets destined to the same unresolved IP address".
-        if self.queue_packets < 1 or self.queue_bytes < 0:
+        if self.queue_packets < 1 or self.queue_bytes < 0 or self.queue_bytes_total < 0:
             raise ValueError("at least one packet waits for an unresolved neighbour")
         if self.check_probes_ipv4 < 0 or self.check_probes_ipv6 < 0 or self.check_delay < 0:
             raise ValueError("probes and waits are 0 or more")

@@ -72,8 +72,7 @@ def unreachable(cache: NeighbourCache, now: int, entry: Neighbour) -> None:
     cache.counters.failed += 1
     cache.counters.unreachable_dropped += len(entry.packets)
     cache.failed.extend(entry.packets)
-    entry.packets.clear()
-    entry.packets_size = 0
+    cache.empty_queue(entry)
     cache.incomplete.pop(entry.ip, None)
     forget_redirects(cache.routes, entry.ip, cache.interface)
     # RFC 4861 section 7.3.3: "... the entry is deleted", so that next-hop determination is done again.
