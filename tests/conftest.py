@@ -24,8 +24,11 @@ import plankroad
 from plankroad import units
 from plankroad._build import build
 
-#: Every random test prints how to run it again; no verdict depends on the speed of the machine.
-settings.register_profile("plankroad", deadline=None, print_blob=True)
+#: Every random test prints how to run it again; no verdict depends on the speed of the machine. The examples are the
+#: same in every run, so that a failure belongs to the change that made it; PLANKROAD_EXPLORE=1 looks for new ones.
+settings.register_profile(
+    "plankroad", deadline=None, print_blob=True, derandomize=not os.environ.get("PLANKROAD_EXPLORE")
+)
 settings.load_profile("plankroad")
 
 EXPECT = "PLANKROAD_EXPECT"

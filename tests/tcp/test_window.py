@@ -489,3 +489,12 @@ def test_congestion_control_and_segment_size_can_be_changed_on_a_living_connecti
         peer.conn.set_option(peer.now, "congestion_control", "nonesuch")
     with pytest.raises(ValueError, match="these can"):
         peer.conn.set_option(peer.now, "timestamps", False)
+
+
+def test_an_unknown_congestion_control_is_refused_before_anything_changes() -> None:
+    with pytest.raises(ValueError, match="known are cubic, newreno, reno"):
+        TcpConfig(congestion_control="nonesuch").validate()
+    peer = sender()
+    with pytest.raises(ValueError, match="nonesuch"):
+        peer.conn.set_option(peer.now, "congestion_control", "nonesuch")
+    assert peer.conn.tcb.config.congestion_control == "cubic"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from plankroad.tcp.cc.registry import names
 from plankroad.tcp.constants import MAX_WIND_SHIFT
 from plankroad.units import MILLISECOND, SECOND
 
@@ -33,7 +34,7 @@ class TcpConfig:
     #: Only full segments are sent, for at most `cork_limit` (TCP_CORK).
     cork: bool = False
     cork_limit: int = 200 * MILLISECOND
-    #: Congestion control by its registered name.
+    #: Congestion control by its registered name: "cubic", "newreno" ("reno" on Linux), or a program's own.
     congestion_control: str = "cubic"
     #: Initial window in segments (RFC 6928).
     initial_window: int = 10
@@ -119,6 +120,10 @@ class TcpConfig:
                 raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}")
         if self.nagle not in (NAGLE_OFF, NAGLE_CLASSIC, NAGLE_MINSHALL):
             raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')
+        if self.congestion_control not in names():
+            raise ValueError(
+                f"TcpConfig.congestion_control is {self.congestion_control!r}; known are {', '.join(names())}"
+            )
         if self.max_segment and not 88 <= self.max_segment <= 65495:
             raise ValueError(f"TcpConfig.max_segment is {self.max_segment}; it must be 0 or from 88 to 65495")
         if self.max_rto < self.min_rto:

@@ -211,6 +211,11 @@ class Cubic(CongestionControl):
             # "CUBIC SHOULD continue to use the current and the most recent values of these variables."
             self.undo_possible = False
 
+    def on_recovery_exit(self, now: int) -> None:
+        super().on_recovery_exit(now)
+        # W_est follows the window down, or the first ACK would take the deflation back at once.
+        self.w_est = min(self.w_est, float(self.cwnd))
+
     def after_idle(self, now: int, idle_ns: int, rto_ns: int) -> None:
         before = self.cwnd
         super().after_idle(now, idle_ns, rto_ns)

@@ -6,7 +6,7 @@ from plankroad.tcp.cc.base import CongestionControl
 from plankroad.tcp.cc.cubic import Cubic
 from plankroad.tcp.cc.newreno import NewReno
 
-_algorithms: dict[str, type[CongestionControl]] = {"cubic": Cubic, "newreno": NewReno}
+_algorithms: dict[str, type[CongestionControl]] = {"cubic": Cubic, "newreno": NewReno, "reno": NewReno}
 
 
 def register(name: str, cls: type[CongestionControl]) -> None:
