@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 
 import pytest
-from tests.stack.net import B4, B6, Pair
+from tests.stack.net import A4, B4, B6, Pair
 
 from plankroad.stack.config import StackConfig
-from plankroad.stack.tcp_open import FREE_PORT_TRIES
+from plankroad.stack.tcp_open import FREE_PORT_TRIES, TcpPortProbe
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.listen import Listener
@@ -124,20 +124,10 @@ def test_with_all_ports_in_time_wait_the_search_is_short() -> None:
         server.close(net.now)
         net.run()
     net.run(2 * SECOND)
-    asked: list[int] = []
-    allocate = net.a.tcp_ports.allocate
-
-    class Counting:
-        def allocate(self, local: bytes, remote: bytes, port: int, in_use: object) -> int:
-            def ask(number: int) -> bool:
-                asked.append(number)
-                return bool(in_use(number))  # type: ignore[operator]
-
-            return allocate(local, remote, port, ask)
-
-    net.a.tcp_ports = Counting()  # type: ignore[assignment]
-    net.a.connect(net.now, B4, 80)
-    assert len(asked) == FREE_PORT_TRIES + 1
+    probe = TcpPortProbe(net.a, net.now, A4, B4, 80, True)
+    port = net.a.tcp_ports.allocate(A4, B4, 80, probe.in_use)
+    assert (A4, port, B4, 80) in net.a.connections
+    assert probe.asked == FREE_PORT_TRIES + 1
 
 
 def test_the_new_incarnation_begins_beyond_what_the_old_one_sent() -> None:
