@@ -22,6 +22,7 @@ from plankroad.wire.ipv4_options import RouteOption, build_route
 from plankroad.wire.ipv6 import build_ipv6
 from plankroad.wire.packet import Packet
 from plankroad.wire.segment import ACK, SYN, Segment
+from plankroad.wire.udp import build_udp, udp_checksum_ok
 
 ROUTER4 = ip_to_bytes("10.0.0.254")
 ROUTER6 = ip_to_bytes("fd00::fe")
@@ -513,9 +514,10 @@ def test_a_packet_for_an_unknown_interface_is_ignored() -> None:
 def test_a_quoted_packet_has_a_whole_checksum() -> None:
     """What a link was still to finish is finished before it is quoted: captures show no wrong checksum in errors."""
     net = Lone()
-    head = build_udp(B4, net.own4, 1000, 9, b"nobody listens", partial=True)
-    ip = build_ipv4(B4, net.own4, PROTO_UDP, len(head) + 14)
-    net.stack.receive(net.now, Packet(ip + head + b"nobody listens", csum_start=20, csum_offset=6))
+    data = b"nobody listens"
+    head = build_udp(A4, B4, 1000, 9, data, partial=True)
+    ip = build_ipv4(A4, B4, 17, len(head) + len(data))
+    net.b.receive(net.now, Packet(ip + head + data, csum_start=20, csum_offset=6))
     [error] = net.take()
     quoted = error[28:]
-    assert udp_checksum_ok(quoted, 20, len(quoted), B4, net.own4)
+    assert udp_checksum_ok(quoted, 20, len(quoted), A4, B4)

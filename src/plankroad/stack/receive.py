@@ -26,6 +26,7 @@ from plankroad.wire.address import (
     is_multicast,
     is_unspecified,
 )
+from plankroad.wire.checksum import complete
 from plankroad.wire.constants import (
     ETHERTYPE_ARP,
     ETHERTYPE_IPV4,
@@ -265,7 +266,9 @@ def input4(
             ip.bad_option += 1
             # RFC 1122 section 3.2.2.5: SHOULD; the pointer is in the first 8 bits.
             rest = (20 + error) << 24
-            send_error4(host, now, packet.head, header, arrived, link_group, ICMP_PARAMETER_PROBLEM, 0, rest)
+            send_error4(
+                host, now, complete(packet).head, header, arrived, link_group, ICMP_PARAMETER_PROBLEM, 0, rest
+            )
             return
         if source_routed4(host, now, packet, header, interface, own, group):
             return
@@ -349,7 +352,7 @@ def deliver4(
             send_error4(
                 host,
                 now,
-                packet.head,
+                complete(packet).head,
                 header,
                 arrived,
                 link_group,
@@ -365,7 +368,7 @@ def deliver4(
         host.counters.ip.unknown_protocol += 1
         # RFC 1122 section 3.2.2.1: code 2 SHOULD be sent.
         code = ICMP_PROTOCOL_UNREACHABLE
-        send_error4(host, now, packet.head, header, arrived, link_group, ICMP_DEST_UNREACHABLE, code, 0)
+        send_error4(host, now, complete(packet).head, header, arrived, link_group, ICMP_DEST_UNREACHABLE, code, 0)
 
 
 def bad_source6(host: Host, header: Ipv6Header, looped: bool) -> bool:
@@ -422,7 +425,17 @@ def input6(
             code = host.fragments.problem_code
             if code >= 0:
                 rest = host.fragments.problem_pointer
-                send_error6(host, now, packet.head, header, arrived, link_group, ICMPV6_PARAMETER_PROBLEM, code, rest)
+                send_error6(
+                    host,
+                    now,
+                    complete(packet).head,
+                    header,
+                    arrived,
+                    link_group,
+                    ICMPV6_PARAMETER_PROBLEM,
+                    code,
+                    rest,
+                )
             return
         packet = Packet(whole, b"", arrived)
         try:
@@ -474,7 +487,7 @@ def options_ok(
     send_error6(
         host,
         now,
-        packet.head,
+        complete(packet).head,
         header,
         interface.index,
         link_group,
@@ -502,7 +515,7 @@ def extensions_ok(
             send_error6(
                 host,
                 now,
-                packet.head,
+                complete(packet).head,
                 header,
                 interface.index,
                 link_group,
@@ -533,7 +546,9 @@ def deliver6(
             host, packet, start, end, header.src, header.dst, tos, header.hop_limit, arrived, group, b""
         ):
             code = ICMPV6_PORT_UNREACHABLE
-            send_error6(host, now, packet.head, header, arrived, link_group, ICMPV6_DEST_UNREACHABLE, code, 0)
+            send_error6(
+                host, now, complete(packet).head, header, arrived, link_group, ICMPV6_DEST_UNREACHABLE, code, 0
+            )
     elif protocol == PROTO_ICMPV6:
         icmp6_input(host, now, packet.head, header, interface, group)
     elif protocol != PROTO_NO_NEXT:
@@ -541,4 +556,6 @@ def deliver6(
         # RFC 8200 section 4: code 1, with a pointer to the field that names the unknown header.
         rest = header.protocol_offset - header.offset
         code = ICMPV6_UNRECOGNIZED_NEXT_HEADER
-        send_error6(host, now, packet.head, header, arrived, link_group, ICMPV6_PARAMETER_PROBLEM, code, rest)
+        send_error6(
+            host, now, complete(packet).head, header, arrived, link_group, ICMPV6_PARAMETER_PROBLEM, code, rest
+        )
