@@ -136,14 +136,14 @@ def test_the_page_shows_the_ladders_and_the_table(tmp_path: Path) -> None:
     result = demo("--bytes", "400kB")
     assert result.exit_code == 0, result.output
     page = result.stdout
-    for title in ("The handshake", "A loss and its recovery", "The close"):
+    for title in ("The handshake", "A loss and its recovery", "The close", "One segment through the layers"):
         assert f"\n{title}\n" in page
     assert " SYN  seq 0 " in page
     assert " SYN ACK  seq 0  ack 1 " in page
     recovery = page[page.index("A loss and") : page.index("The close")]
     assert "lost: " in recovery
     assert "retransmission" in recovery
-    close = page[page.index("The close") : page.index("bytes  ")]
+    close = page[page.index("The close") : page.index("\nbytes  ")]
     assert close.count("FIN ACK  seq") >= 2
     for row in ("virtual time", "real time", "routes", "dropped", "retransmitted", "SHA-256 sent", "equal"):
         assert row in page

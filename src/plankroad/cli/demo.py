@@ -61,8 +61,8 @@ def demo(
     """Carry FILE, or random bytes, through a bad network and back, in virtual time.
 
     A client and a server stand on either side of two routers with two routes between them. In the middle of the
-    transfer one route dies, and heals. Shown are the handshake, a loss and its recovery, the close, and what the
-    network and TCP did; the exit status is 1 unless SHA-256 is equal on all sides.
+    transfer one route dies, and heals. Shown are a segment's way through the layers, the handshake, a loss and its
+    recovery, the close, and what the network and TCP did; the exit status is 1 unless SHA-256 is equal on all sides.
 
     Rates are written as 20Mbit/s, times as 20ms, sizes as 3MB or 64KiB, shares as 2% or 0.02.
     """
@@ -137,6 +137,8 @@ def show(play: Demo, pcap: str | None) -> None:
     ascii_only = not console.encoding.lower().startswith("utf")
     console.print(version(), markup=False, soft_wrap=True)
     console.print(scene(play.weather, ascii_only), markup=False, soft_wrap=True, end="\n\n")
+    if journey := play.journey.drawn():
+        print_part(console, "One segment through the layers", journey)
     for title, ladder in play.watcher.drawings(width, ascii_only):
         print_part(console, title, ladder)
     print_table(console, play.outcome, play.weather)

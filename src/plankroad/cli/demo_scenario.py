@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 
+from plankroad.cli.demo_journey import Journey
 from plankroad.cli.demo_ladder import Watcher
 from plankroad.sim.link import Link
 from plankroad.sim.topology import Network
@@ -160,6 +161,8 @@ class Demo:
         self.north, self.south = self.routes
         self.watcher = Watcher("client", "server")
         self.watcher.attach(near.there.pipe, far.back.pipe, self.routes)
+        self.journey = Journey("client", "server", net.links)
+        net.observe(self.journey)
 
     def run(self, capture: str | None = None) -> Outcome:
         """Play the story. `capture`: a pcapng file to write. Raises OSError where a connection or a file fails."""
