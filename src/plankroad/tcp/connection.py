@@ -298,7 +298,11 @@ class Connection(Endpoint):
             raise ValueError(f"{name!r} cannot be changed on a connection; these can: {', '.join(_OPTIONS)}")
         t = self.tcb
         config = t.config.copy()
-        setattr(config, name, value)
+        try:
+            setattr(config, name, value)
+        except TypeError:
+            # A compiled field refuses what is of another type by itself.
+            raise ValueError(f"TcpConfig.{name} is {value!r}; it must be of another type") from None
         config.validate()
         t.config = config
         if name == "keepalive":

@@ -15,7 +15,14 @@ import random
 from itertools import pairwise
 from typing import Any
 
-from plankroad.endpoint import EVENT_ACCEPT, EVENT_CLOSED, EVENT_EOF, EVENT_ERROR, EVENT_READABLE
+from plankroad.endpoint import (
+    EVENT_ACCEPT,
+    EVENT_CLOSED,
+    EVENT_EOF,
+    EVENT_ERROR,
+    EVENT_READABLE,
+    EVENT_WRITABLE,
+)
 from plankroad.sim.conditions import Burst
 from plankroad.sim.host import Host
 from plankroad.sim.link import Link
@@ -52,6 +59,7 @@ class Program:
         self.connection: Connection | None = None
         self.acts = 0
         self.checked = -1
+        self.waiting = False  # for room to write
 
     def start(self, connection: Connection) -> None:
         """The connection is there: act on it from now on."""
@@ -65,6 +73,9 @@ class Program:
         assert self.connection is not None
         if events & (EVENT_READABLE | EVENT_EOF) and self.reading:
             self.take(1 << 30)
+        if events & EVENT_WRITABLE and self.waiting:
+            self.waiting = False
+            self.story.net.simulator.call_in(1, self.act)
         if events & EVENT_ERROR:
             self.error = self.connection.error
         if events & EVENT_CLOSED and self.connection.error:
@@ -101,7 +112,9 @@ class Program:
         if self.written < len(self.data):
             if rng.random() < 0.7:
                 piece = self.data[self.written : self.written + rng.randrange(1, self.story.largest_write)]
-                self.written += connection.send(now, piece)
+                taken = connection.send(now, piece)
+                self.written += taken
+                self.waiting = taken == 0 and self.reading
         elif not self.closed and connection.tcb.state >= ESTABLISHED:
             self.closed = True
             self.reading = True
@@ -112,7 +125,7 @@ class Program:
             self.take(1 << 30)
         self.finish()
         self.host.driver.push()
-        if self.closed and self.reading:
+        if self.waiting or (self.closed and self.reading):
             return  # the rest is the connection's
         pause = rng.choice((0, 1000, MILLISECOND, 20 * MILLISECOND, self.story.longest_pause))
         self.story.net.simulator.call_in(rng.randrange(pause + 1) + 1, self.act)
