@@ -232,7 +232,8 @@ def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight:
     sample.rtt = now - board.acked_last_sent_at if has_rtt else -1
     sample.srtt = t.rtt.srtt
     sample.min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
-    sample.in_flight = flight
+    sample.prior_in_flight = flight
+    sample.in_flight = t.pipe()
     # A window is "used" when it stopped the sender, or, in slow start where it doubles, when half of it was filled.
     sample.cwnd_limited = t.cwnd_limited or (t.cc.cwnd < t.cc.ssthresh and 2 * flight > t.cc.cwnd)
     sample.in_recovery = t.congestion == RECOVERY

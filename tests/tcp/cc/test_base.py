@@ -303,7 +303,7 @@ def test_whatever_happens_the_window_keeps_its_bounds_and_congestion_does_not_ra
                     rtt=wait if flag else -1,
                     srtt=wait,
                     min_rtt=wait // 2,
-                    in_flight=size,
+                    prior_in_flight=size,
                     cwnd_limited=flag or size % 2 == 0,
                     in_recovery=size % 5 == 0,
                     round_start=size % 3 == 0,

@@ -363,8 +363,8 @@ def test_a_smaller_segment_keeps_the_shape_of_the_curve() -> None:
 def test_the_first_ack_after_a_recovery_does_not_take_its_deflation_back() -> None:
     cc = create("cubic", 1460, 14_600)
     cc.on_congestion(0, LOSS, 0)
-    cc.on_ack(AckSample(now=0, acked=3492, in_flight=3492))
+    cc.on_ack(AckSample(now=0, acked=3492, prior_in_flight=3492))
     cc.on_recovery_exit(0)
     before = cc.cwnd
-    cc.on_ack(AckSample(now=0, acked=62, in_flight=62))
+    cc.on_ack(AckSample(now=0, acked=62, prior_in_flight=62))
     assert cc.cwnd - before <= 62

@@ -30,27 +30,49 @@ class AckSample:
     """What one incoming ACK said. Bytes and nanoseconds.
 
     `now`: when it came.
-    `acked`: bytes newly acknowledged cumulatively. `sacked`: bytes newly acknowledged selectively.
+    `acked`: bytes newly acknowledged cumulatively, those that SACK had reported before included. `sacked`: bytes newly
+    acknowledged selectively. `newly_delivered`: bytes of which this ACK is the first news that they arrived.
+    `newly_lost`: bytes that were found lost because of this ACK.
     `rtt`: the round trip measured by this ACK, -1 where it gave none. `srtt`, `min_rtt`: the connection's, 0 unknown.
-    `in_flight`: bytes in flight before this ACK.
+    `prior_in_flight`: bytes in flight before this ACK; `in_flight`: after it, the losses it showed taken off.
     `cwnd_limited`: the sender filled cwnd; where False, cwnd was not tested by what was sent and must not grow.
     `in_recovery`: fast recovery is going on. It is False in the slow start that follows a timeout.
     `round_start`: this is the first ACK of a new round trip: it acknowledges something sent after the last such ACK.
-    `delivered`: all bytes acknowledged so far on the connection, cumulatively or selectively, each once.
+    `delivered`, `lost`: all bytes so far that arrived, cumulatively or selectively known, each once; and all that were
+    found lost, each time they were.
+    `ce_bytes`: bytes that this ACK reports to have arrived with a congestion mark (AccECN; an estimate with RFC 3168).
+
+    The delivery-rate sample (draft-ietf-ccwg-bbr section 4.1) is about the packet sent last among those that this ACK
+    says arrived: `rate_interval`: over which time it was taken, -1 where there is no valid sample. `rate_delivered`:
+    bytes that arrived in that time. `delivery_rate`: the quotient in bytes a second. `prior_delivered`: `delivered`
+    when that packet was sent. `tx_in_flight`: bytes in flight when it was sent, itself included. `rate_lost`: bytes
+    found lost since it was sent. `app_limited`: the sender had nothing to send when it was sent: the rate is a lower bound.
     """
 
     __slots__ = (
         "acked",
+        "app_limited",
+        "ce_bytes",
         "cwnd_limited",
         "delivered",
+        "delivery_rate",
         "in_flight",
         "in_recovery",
+        "lost",
         "min_rtt",
+        "newly_delivered",
+        "newly_lost",
         "now",
+        "prior_delivered",
+        "prior_in_flight",
+        "rate_delivered",
+        "rate_interval",
+        "rate_lost",
         "round_start",
         "rtt",
         "sacked",
         "srtt",
+        "tx_in_flight",
     )
 
     def __init__(
@@ -59,34 +81,63 @@ class AckSample:
         now: int = 0,
         acked: int = 0,
         sacked: int = 0,
+        newly_delivered: int = 0,
+        newly_lost: int = 0,
         rtt: int = -1,
         srtt: int = 0,
         min_rtt: int = 0,
+        prior_in_flight: int = 0,
         in_flight: int = 0,
         cwnd_limited: bool = True,
         in_recovery: bool = False,
         round_start: bool = False,
         delivered: int = 0,
+        lost: int = 0,
+        ce_bytes: int = 0,
+        rate_interval: int = -1,
+        rate_delivered: int = 0,
+        delivery_rate: int = 0,
+        prior_delivered: int = 0,
+        tx_in_flight: int = 0,
+        rate_lost: int = 0,
+        app_limited: bool = False,
     ) -> None:
         self.now = now
         self.acked = acked
         self.sacked = sacked
+        self.newly_delivered = newly_delivered
+        self.newly_lost = newly_lost
         self.rtt = rtt
         self.srtt = srtt
         self.min_rtt = min_rtt
+        self.prior_in_flight = prior_in_flight
         self.in_flight = in_flight
         self.cwnd_limited = cwnd_limited
         self.in_recovery = in_recovery
         self.round_start = round_start
         self.delivered = delivered
+        self.lost = lost
+        self.ce_bytes = ce_bytes
+        self.rate_interval = rate_interval
+        self.rate_delivered = rate_delivered
+        self.delivery_rate = delivery_rate
+        self.prior_delivered = prior_delivered
+        self.tx_in_flight = tx_in_flight
+        self.rate_lost = rate_lost
+        self.app_limited = app_limited
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
     """Base of every algorithm: Reno's window with the growth left open.
 
-    `cwnd`, `ssthresh`, `smss`, `initial_window`: bytes. `pacing_rate`: bytes a second, 0 = not paced.
+    `cwnd`, `ssthresh`, `smss`, `initial_window`: bytes.
     `slow_start_limit`: L of RFC 3465 section 2.3, in segments: the most that one ACK adds to cwnd in slow start.
+    `pacing_rate`: bytes a second at which to send, 0: it is reckoned from cwnd and the round trip where `paced` is set.
+    `paced`: sending is spread over the round trip. Off where the program wants none.
+    `send_quantum`: the most that leaves in one burst when paced, in bytes; 0: sized to the rate.
+    `uses_prr`: in fast recovery proportional rate reduction (RFC 9937) leads what is sent down to ssthresh, and cwnd
+    takes effect after it. An algorithm that steers cwnd in recovery by itself switches it off.
 
     The hooks are called in the order in which things happen; `now` never goes back.
     """
@@ -94,16 +145,19 @@ class CongestionControl:
     __slots__ = (
         "cwnd",
         "initial_window",
+        "paced",
         "pacing_rate",
         "prior_cwnd",
         "prior_ssthresh",
         "recovery_cwnd",
+        "send_quantum",
         "slow_start_limit",
         "smss",
         "ssthresh",
         "timeout_slow_start",
         "timeout_unanswered",
         "undo_possible",
+        "uses_prr",
     )
 
     def __init__(self, smss: int, initial_window: int) -> None:
@@ -115,6 +169,9 @@ class CongestionControl:
         self.cwnd: int = initial_window
         self.ssthresh: int = INITIAL_SSTHRESH
         self.pacing_rate: int = 0
+        self.paced: bool = True
+        self.send_quantum: int = 0
+        self.uses_prr: bool = True
         # RFC 3465 section 2.3: "implementations MAY use L=2*SMSS bytes and MUST NOT use L > 2*SMSS bytes".
         self.slow_start_limit: int = 2
         # What the last `on_congestion` changed, for `on_spurious`.
@@ -140,8 +197,18 @@ class CongestionControl:
 
     # --- hooks -----------------------------------------------------------------------------------------------------
 
+    def on_established(self, now: int, rtt: int) -> None:
+        """The handshake is over; it took `rtt` ns, -1 where it could not be measured."""
+
     def on_sent(self, now: int, nbytes: int, in_flight: int) -> None:
         """`nbytes` of payload were sent; `in_flight` counts them."""
+
+    def on_lost(self, now: int, nbytes: int, tx_in_flight: int, lost: int, app_limited: bool) -> None:
+        """`nbytes` that were sent in one piece are found lost; called before the `on_ack` or `on_congestion` that follows.
+
+        `tx_in_flight`: bytes in flight when they were sent, themselves included. `lost`: bytes found lost since they
+        were sent, themselves included. `app_limited`: the sender had nothing more to send then.
+        """
 
     def on_ack(self, sample: AckSample) -> None:
         """An ACK that acknowledged something, cumulatively or selectively, came in.
