@@ -46,7 +46,7 @@ class AckSample:
     says arrived: `rate_interval`: over which time it was taken, -1 where there is no valid sample. `rate_delivered`:
     bytes that arrived in that time. `delivery_rate`: the quotient in bytes a second. `prior_delivered`: `delivered`
     when that packet was sent. `tx_in_flight`: bytes in flight when it was sent, itself included. `rate_lost`: bytes
-    found lost since it was sent. `app_limited`: the sender had nothing to send when it was sent: the rate is a lower bound.
+    found lost since it was sent. `app_limited`: the sender had nothing to send then: the rate is a lower bound.
     """
 
     __slots__ = (
@@ -204,7 +204,7 @@ class CongestionControl:
         """`nbytes` of payload were sent; `in_flight` counts them."""
 
     def on_lost(self, now: int, nbytes: int, tx_in_flight: int, lost: int, app_limited: bool) -> None:
-        """`nbytes` that were sent in one piece are found lost; called before the `on_ack` or `on_congestion` that follows.
+        """`nbytes` that were sent in one piece are found lost; called before the `on_ack` or `on_congestion` of it.
 
         `tx_in_flight`: bytes in flight when they were sent, themselves included. `lost`: bytes found lost since they
         were sent, themselves included. `app_limited`: the sender had nothing more to send then.
