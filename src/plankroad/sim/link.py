@@ -11,6 +11,7 @@ from plankroad.sim.faults import Corruption, Duplication, Fault, GilbertElliott,
 from plankroad.sim.pipe import Pipe, PipeCounters, Sink
 from plankroad.sim.quantity import parse_time
 from plankroad.sim.queue import DropTail
+from plankroad.sim.queue_delay import QueueDelay
 from plankroad.sim.rng import stream
 from plankroad.sim.rules import Rule, RuleList
 from plankroad.sim.view import PacketView
@@ -78,6 +79,15 @@ class Direction:
         self._reorder.probability = conditions.reorder
         self._reorder.extra = conditions.reorder_delay
         self.arrange()
+
+    def measure_queue(self) -> QueueDelay:
+        """Measure from now on how long packets wait before this direction; see `sim.queue_delay.QueueDelay`.
+
+        May be asked for several times: each measures from its beginning. It ends by `pipe.queue_observers.remove(it)`.
+        """
+        measure = QueueDelay()
+        self.pipe.queue_observers.append(measure)
+        return measure
 
     def arrange(self) -> None:
         """Put the faults that there are in their order; none that never strikes, as each costs time."""

@@ -69,6 +69,21 @@ class Observer:
         raise NotImplementedError
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
+class QueueObserver:
+    """Is told how long each packet waited before a pipe with a rate; see `sim.queue_delay.QueueDelay` for one."""
+
+    __slots__ = ()
+
+    def waited(self, pipe: Pipe, packet: Packet, came: int, begins: int, ends: int) -> None:
+        """`packet` came at `came`; its transmission begins at `begins` and ends at `ends` (ns).
+
+        Told as soon as that is certain, in order of transmission: when the packet comes where the queue decides then,
+        and when its transmission begins where the queue holds packets. The packet must not be changed and not be kept.
+        """
+        raise NotImplementedError
+
+
 class PipeCounters:
     """Counts of one direction.
 
@@ -221,6 +236,7 @@ class Pipe(Event):
         "overhead",
         "port",
         "queue",
+        "queue_observers",
         "rate",
         "row",
         "sim",
@@ -262,6 +278,7 @@ class Pipe(Event):
         self.before: list[Fault] = []
         self.behind: list[Fault] = []
         self.observers: list[Observer] = []
+        self.queue_observers: list[QueueObserver] = []
         self.counters = PipeCounters()
         self.busy_until: int = 0
         self.last_arrival: int = 0
@@ -317,6 +334,9 @@ class Pipe(Event):
             departure = start + ((size + self.overhead) * 8 * SECOND + rate - 1) // rate
             self.busy_until = departure
             queue.enter(size, departure)
+            if self.queue_observers:
+                for observer in self.queue_observers:
+                    observer.waited(self, packet, now, start, departure)
         if self.before or self.behind:
             self._through_faults(packet, now, departure, fate)
         else:
@@ -451,6 +471,12 @@ class Pipe(Event):
     def on_the_way(self) -> int:
         """Packets that have come and not arrived, those that will be lost included."""
         return len(self.row) + len(self.stragglers)
+
+    def backlog(self, now: int) -> tuple[int, int]:
+        """Packets and bytes in the queue at `now`, the packet in transmission included."""
+        queue = self.queue
+        queue.depart(now)
+        return len(queue.leaving), queue.queued_bytes
 
     def _frame_header(self, frame: bytes) -> int:
         """The bytes of Ethernet header that come on top of the MTU."""
