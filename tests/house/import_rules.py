@@ -28,6 +28,7 @@ ORDER: Final = (
     ("aio",),
     ("sim",),
     ("testing",),
+    ("paths",),
     ("cli",),
     ("__main__",),
 )

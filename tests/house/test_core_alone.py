@@ -45,7 +45,9 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
-@pytest.mark.parametrize("room", ["wire", "trace", "pcap", "tcp", "udp", "ip", "stack", "link", "aio", "sim"])
+@pytest.mark.parametrize(
+    "room", ["wire", "trace", "pcap", "tcp", "udp", "ip", "stack", "link", "aio", "sim", "paths"]
+)
 def test_a_room_imports_without_any_third_party_package(room: str) -> None:
     done = run(PROGRAM, str(SITE), room)
     assert done.returncode == 0, done.stderr
