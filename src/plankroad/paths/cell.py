@@ -114,10 +114,10 @@ class Cell:
 
     `rate` bit/s and `rtt` nanoseconds of the path. `loss`: the share of packets lost at random. `burst`, `reorder` and
     `queue`: as their classes say. `algorithms`: congestion control; flows take them in turn, so `("cubic",)` is cubic
-    for all, and `("cubic", "bbr")` for two flows one of each. `flows`: how many. `seconds`: for how long, from the start
-    of the first flow. `size`: bytes that each flow sends; 0: as much as it can in `seconds`, which otherwise are the
-    most that is waited. `ecn`: both ends take part in explicit congestion notification, and a queue with a discipline
-    marks. `seed`: of all that is left to chance.
+    for all, and `("cubic", "bbr")` for two flows one of each. `flows`: how many. `seconds`: for how long, from the
+    start of the first flow. `size`: bytes that each flow sends; 0: as much as it can in `seconds`, which otherwise are
+    the most that is waited. `ecn`: both ends take part in explicit congestion notification, and a queue with a
+    discipline marks. `seed`: of all that is left to chance.
     """
 
     rate: int
