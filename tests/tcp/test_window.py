@@ -458,23 +458,44 @@ def test_urgent_data_of_any_length() -> None:
     assert pair.b_counters.urgent_received >= 2
 
 
-def test_a_window_half_used_for_a_while_decays() -> None:
-    # RFC 2861 section 3.2.
-    peer = sender()
+def used_in_full(peer: ScriptedPeer) -> int:
+    """Fill the window for three round trips of 10 ms; the next number to be acknowledged."""
     sent = 1
-    for _ in range(6):
-        while out := peer.send(bytes(peer.conn.tcb.cc.cwnd - peer.conn.tcb.pipe())):
+    for _ in range(3):
+        while out := peer.send(bytes(min(peer.conn.tcb.cc.cwnd, 60_000) - peer.conn.tcb.pipe())):
             sent += sum(len(s.payload) for s in out)
         peer.advance(10 * MILLISECOND)
         peer.segment(".", ack=sent)
+    return sent
+
+
+def test_a_window_half_used_is_kept_and_shrinks_only_after_five_minutes() -> None:
+    # RFC 7661 sections 4.4 and 4.4.3, with 100 requests a second.
+    peer = sender()
+    sent = used_in_full(peer)
     full = peer.conn.tcb.cc.cwnd
     assert full > 40_000
-    for _ in range(100):
+    for i in range(3030):
         sent += sum(len(s.payload) for s in peer.send(bytes(2000)))
         peer.advance(10 * MILLISECOND)
         peer.segment(".", ack=sent)
-    assert peer.conn.tcb.cc.cwnd < full
-    assert peer.conn.tcb.cc.cwnd >= 10_000
+        peer.advance(90 * MILLISECOND)
+        if i < 2950:
+            assert peer.conn.tcb.cc.cwnd == full
+    assert peer.conn.tcb.cc.cwnd == full // 2
+    assert peer.conn.tcb.cc.ssthresh >= full - full // 4
+
+
+def test_idle_restart_off_keeps_the_window_through_a_pause() -> None:
+    # RFC 7661 sections 4.4 and 4.4.3: five minutes of silence halve it.
+    for pause, share in ((10 * SECOND, 1), (310 * SECOND, 2)):
+        peer = sender(idle_restart=False)
+        used_in_full(peer)
+        full = peer.conn.tcb.cc.cwnd
+        peer.advance(pause)
+        peer.send(b"x")
+        assert peer.conn.tcb.cc.cwnd == full // share
+        assert peer.counters.idle_restarts == 0
 
 
 def test_congestion_control_and_segment_size_can_be_changed_on_a_living_connection() -> None:

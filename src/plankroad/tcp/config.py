@@ -38,7 +38,8 @@ class TcpConfig:
     congestion_control: str = "cubic"
     #: Initial window in segments (RFC 6928).
     initial_window: int = 10
-    #: Shrink cwnd after an idle period longer than RTO (RFC 5681 section 4.1).
+    #: Shrink cwnd to the initial window after an idle period longer than RTO (RFC 5681 section 4.1). Off: it is kept
+    #: for five minutes, as one that has to prove itself (RFC 7661).
     idle_restart: bool = True
 
     # Segments

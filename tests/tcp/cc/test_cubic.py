@@ -296,12 +296,14 @@ def test_hystart_needs_eight_samples_a_round() -> None:
 def test_hystart_adds_at_most_eight_segments_an_ack_unpaced_and_all_when_paced() -> None:
     # RFC 9406 section 4.3: L.
     cc = cubic(10)
+    cc.paced = False
     cc.on_ack(AckSample(acked=50 * SMSS))
     assert cc.cwnd == 18 * SMSS
-    cc.pacing_rate = 1_000_000
+    cc.paced = True
     cc.on_ack(AckSample(acked=50 * SMSS))
     assert cc.cwnd == 68 * SMSS
     wide = cubic(10)
+    wide.paced = False
     assert wide.hystart is not None
     wide.hystart.limit = 44
     wide.on_ack(AckSample(acked=50 * SMSS))
@@ -322,6 +324,7 @@ def test_hystart_is_for_the_first_slow_start_alone_and_can_be_turned_off() -> No
             assert cc.cwnd == before + 10 * SMSS
     off = cubic(10)
     off.hystart = None
+    off.paced = False
     off.on_ack(AckSample(acked=50 * SMSS))
     assert off.cwnd == 12 * SMSS
 
@@ -332,6 +335,7 @@ def test_undo_of_a_loss_in_the_first_slow_start_goes_on_with_hystart() -> None:
     cc.on_congestion(now, LOSS, cc.cwnd)
     cc.on_spurious(now)
     assert (cc.cwnd, cc.ssthresh) == (20 * SMSS, INITIAL_SSTHRESH)
+    cc.paced = False
     cc.on_ack(AckSample(now=now, acked=50 * SMSS, rtt=40 * MILLISECOND))
     assert cc.cwnd == 28 * SMSS
 
@@ -358,6 +362,53 @@ def test_a_smaller_segment_keeps_the_shape_of_the_curve() -> None:
     assert cc.t_epoch == NEVER
     cc.on_ack(AckSample(now=now, acked=SMSS, srtt=MILLISECOND))
     assert cc.k == pytest.approx(((100 - cc.cwnd_epoch / cc.smss) / C) ** (1 / 3) * SECOND, rel=1e-3)
+
+
+def test_a_mark_in_congestion_avoidance_costs_less_than_a_loss_and_in_slow_start_as_much() -> None:
+    # RFC 8511 section 3: beta_ecn = 0.85 for CUBIC.
+    cc = cubic(100)
+    cc.ssthresh = 90 * SMSS
+    cc.on_congestion(0, ECN, 100 * SMSS)
+    assert cc.cwnd == cc.ssthresh == 85 * SMSS
+    starting = cubic(100)
+    starting.on_congestion(0, ECN, 100 * SMSS)
+    assert starting.cwnd == 70 * SMSS
+
+
+def test_the_window_of_table_1_at_a_loss_rate_of_one_in_a_thousand() -> None:
+    # Section 5.1, table 1: RTT 100 ms, p = 1e-4: 187 segments (Reno 120); p = 1e-3: 38 (as Reno). One loss in 1/p
+    # segments; the rounds of the model are those of the formula.
+    for p, expected in ((1e-4, 187), (1e-3, 38)):
+        cc = cubic(expected)
+        cc.ssthresh = cc.cwnd
+        rtt = 100 * MILLISECOND
+        now, since, total, rounds = 0, 0.0, 0.0, 0
+        while rounds < 4000:
+            n = cc.cwnd // SMSS
+            for i in range(n):
+                cc.on_ack(AckSample(now=now + rtt * i // n, acked=SMSS, rtt=rtt, srtt=rtt, round_start=i == 0))
+                cc.on_sent(now, SMSS, cc.cwnd)
+            now += rtt
+            since += n
+            rounds += 1
+            total += n
+            if since >= 1 / p:
+                since -= 1 / p
+                cc.on_congestion(now, LOSS, cc.cwnd)
+                cc.on_recovery_exit(now)
+        assert total / rounds == pytest.approx(expected, rel=0.1)
+
+
+def test_a_burst_that_has_mostly_arrived_is_not_all_that_the_path_carries() -> None:
+    # Section 4.6: flight_size of a program that writes in bursts may be far below what the path has carried.
+    cc = cubic(100)
+    cc.ssthresh = cc.cwnd
+    now = 0
+    for _ in range(4):
+        now = one_round(cc, now, 50 * MILLISECOND)
+    before = cc.cwnd
+    cc.on_congestion(now, LOSS, 10 * SMSS)
+    assert cc.cwnd == pytest.approx(0.7 * before, rel=0.03)
 
 
 def test_the_first_ack_after_a_recovery_does_not_take_its_deflation_back() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from plankroad.tcp.cc import LOSS, AckSample, CongestionControl, create
+from plankroad.tcp.cc import ECN, LOSS, AckSample, CongestionControl, create
 from plankroad.units import MILLISECOND
 
 SMSS = 1000
@@ -36,8 +36,9 @@ def test_one_giant_ack_adds_one_segment() -> None:
 
 
 def test_slow_start_adds_no_more_than_two_segments_an_ack() -> None:
-    # RFC 3465 section 2.3.
+    # RFC 3465 section 2.3, where nothing is paced.
     cc = create("newreno", SMSS, 10 * SMSS)
+    cc.paced = False
     cc.on_ack(AckSample(acked=9 * SMSS))
     assert cc.cwnd == 12 * SMSS
 
@@ -80,3 +81,15 @@ def test_two_flows_that_lose_together_become_equal() -> None:
         one_round(a)
         one_round(b)
     assert abs(a.cwnd - b.cwnd) <= 2 * SMSS
+
+
+def test_a_mark_costs_a_fifth_in_congestion_avoidance_and_half_in_slow_start() -> None:
+    # RFC 8511 section 3: beta_ecn = 0.8.
+    cc = create("newreno", SMSS, 100 * SMSS)
+    cc.on_congestion(0, ECN, 100 * SMSS)
+    assert cc.cwnd == cc.ssthresh == 50 * SMSS
+    cc.on_congestion(0, ECN, 50 * SMSS)
+    assert cc.cwnd == cc.ssthresh == 40 * SMSS
+    # A loss is a loss.
+    cc.on_congestion(0, LOSS, 40 * SMSS)
+    assert cc.cwnd == 20 * SMSS

@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from plankroad.compat import mypyc_attr
+from plankroad.tcp.cc.validation import NVP, WindowValidation
 
 #: Signals of `on_congestion`.
 LOSS: Final = 1  #: segments were lost; fast recovery begins (RFC 5681 section 3.2, RFC 6675)
@@ -132,7 +133,9 @@ class CongestionControl:
     """Base of every algorithm: Reno's window with the growth left open.
 
     `cwnd`, `ssthresh`, `smss`, `initial_window`: bytes.
-    `slow_start_limit`: L of RFC 3465 section 2.3, in segments: the most that one ACK adds to cwnd in slow start.
+    `slow_start_limit`: L of RFC 3465 section 2.3, in segments: the most that one ACK adds to cwnd in slow start, where
+    nothing is paced.
+    `validation`: whether the window is used as large as it is (RFC 7661).
     `pacing_rate`: bytes a second at which to send, 0: it is reckoned from cwnd and the round trip where `paced` is set.
     `paced`: sending is spread over the round trip. Off where the program wants none.
     `send_quantum`: the most that leaves in one burst when paced, in bytes; 0: sized to the rate.
@@ -158,6 +161,7 @@ class CongestionControl:
         "timeout_unanswered",
         "undo_possible",
         "uses_prr",
+        "validation",
     )
 
     def __init__(self, smss: int, initial_window: int) -> None:
@@ -183,6 +187,7 @@ class CongestionControl:
         # The timer expired and nothing was acknowledged since; the slow start that follows it goes on.
         self.timeout_unanswered: bool = False
         self.timeout_slow_start: bool = False
+        self.validation: WindowValidation = WindowValidation()
 
     # --- what an algorithm is made of ------------------------------------------------------------------------------
 
@@ -202,6 +207,9 @@ class CongestionControl:
 
     def on_sent(self, now: int, nbytes: int, in_flight: int) -> None:
         """`nbytes` of payload were sent; `in_flight` counts them."""
+        # A flow that was silent for the whole period hears of its end here, whether idle restart is on or not.
+        if in_flight <= nbytes:
+            self.expire_window(now)
 
     def on_lost(self, now: int, nbytes: int, tx_in_flight: int, lost: int, app_limited: bool) -> None:
         """`nbytes` that were sent in one piece are found lost; called before the `on_ack` or `on_congestion` of it.
@@ -209,6 +217,7 @@ class CongestionControl:
         `tx_in_flight`: bytes in flight when they were sent, themselves included. `lost`: bytes found lost since they
         were sent, themselves included. `app_limited`: the sender had nothing more to send then.
         """
+        self.validation.lost += nbytes
 
     def on_ack(self, sample: AckSample) -> None:
         """An ACK that acknowledged something, cumulatively or selectively, came in.
@@ -218,8 +227,24 @@ class CongestionControl:
         acked = sample.acked
         if acked > 0:
             self.timeout_unanswered = False
-        # RFC 2861 section 3.2: a window that was not filled says nothing about the path, so it does not grow.
-        if acked <= 0 or sample.in_recovery or not sample.cwnd_limited:
+        # RFC 7661 section 4.2: pipeACK is not updated in fast recovery.
+        if acked <= 0 or sample.in_recovery:
+            return
+        validation = self.validation
+        validation.lost = 0
+        if sample.round_start:
+            validation.end_round(sample.now, self.cwnd, sample.srtt)
+            if not validation.validated:
+                self.expire_window(sample.now)
+        validation.acked_at = sample.now
+        validation.round_acked += acked
+        if not validation.validated and 2 * validation.round_acked >= validation.round_window:
+            # RFC 7661 section 4.4: with a pipeACK of half of cwnd the sender enters the validated phase.
+            validation.validated = True
+            validation.validated_at = sample.now
+        # RFC 7661 section 4.4: a sender that is not cwnd-limited must not increase cwnd. So too in the validated
+        # phase: a window that was not filled says nothing about the path.
+        if not sample.cwnd_limited:
             return
         if self.cwnd < self.ssthresh:
             acked = self.slow_start(sample, acked)
@@ -239,7 +264,16 @@ class CongestionControl:
         self.prior_cwnd = self.cwnd
         self.prior_ssthresh = self.ssthresh
         self.undo_possible = True
-        ssthresh = self.reduced_ssthresh(now, signal, in_flight)
+        validation = self.validation
+        if signal != TIMEOUT and self.window_unused():
+            # RFC 7661 section 4.4.1: the window of the recovery is half of Max (pipeACK, LossFlightSize), whatever the
+            # algorithm's own factor is.
+            used = validation.used(in_flight)
+            ssthresh = min(self.reduced_ssthresh(now, signal, used), used // 2)
+            if signal == LOSS:
+                validation.loss_basis = used
+        else:
+            ssthresh = self.reduced_ssthresh(now, signal, in_flight)
         self.ssthresh = max(ssthresh, 2 * smss)
         if signal == TIMEOUT:
             # RFC 5681 section 3.1: "upon a timeout (...) cwnd MUST be set to no more than the loss window, LW, which
@@ -248,9 +282,12 @@ class CongestionControl:
             self.timeout_slow_start = True
             self.recovery_cwnd = 0
             self.cwnd = smss
+            # RFC 7661 section 4.4: a timeout ends the non-validated phase.
+            validation.reset()
         elif signal == ECN:
             # RFC 3168 section 6.1.2 lets cwnd go down to one segment; RFC 9438 section 4.6 likewise.
             self.cwnd = max(min(ssthresh, self.cwnd), smss)
+            validation.validated = True
         else:
             # FlightSize may be more than cwnd (limited transmit, a window reduced a moment ago), but congestion
             # never raises the window.
@@ -264,6 +301,13 @@ class CongestionControl:
             # Whatever inflated or rationed the window inside recovery ends here.
             self.cwnd = self.recovery_cwnd
             self.recovery_cwnd = 0
+        validation = self.validation
+        if validation.loss_basis > 0:
+            # RFC 7661 section 4.4.1: at the end of the recovery cwnd becomes (Max (pipeACK, LossFlightSize) - R) / 2,
+            # at least one segment; R is what was lost. ssthresh goes with it.
+            self.cwnd = min(self.cwnd, max((validation.loss_basis - validation.lost) // 2, self.smss))
+            self.ssthresh = max(min(self.ssthresh, self.cwnd), 2 * self.smss)
+        validation.reset()
 
     def on_spurious(self, now: int) -> None:
         """The last `on_congestion` was a mistake: nothing was lost (RFC 5682, RFC 3708, RFC 3522). Undo it, once."""
@@ -273,6 +317,7 @@ class CongestionControl:
         self.recovery_cwnd = 0
         self.timeout_unanswered = False
         self.timeout_slow_start = False
+        self.validation.reset()
         # Not below what has been learned since.
         self.cwnd = max(self.cwnd, self.prior_cwnd)
         self.ssthresh = max(self.ssthresh, self.prior_ssthresh)
@@ -287,12 +332,8 @@ class CongestionControl:
 
     def on_app_limited(self, now: int, used: int) -> None:
         """For one retransmission timeout cwnd was never filled; `used`: the most that was in flight, in bytes."""
-        # RFC 2861 section 3.2: "we set ssthresh to max(ssthresh, 3*cwnd/4) and cwnd to the average (w_used + cwnd)/2"
-        # A window no larger than the initial one needs no validation.
-        used = max(used, self.initial_window)
-        if used < self.cwnd:
-            self.remember_window()
-            self.cwnd = (self.cwnd + used) // 2
+        # RFC 7661 section 4.4 keeps the window in the non-validated phase; RFC 2861, its forerunner, shrank it here.
+        self.expire_window(now)
 
     def set_smss(self, smss: int) -> None:
         """The segment size has changed, by path MTU discovery as a rule. ValueError if not positive."""
@@ -328,10 +369,16 @@ class CongestionControl:
 
     def slow_start(self, sample: AckSample, acked: int) -> int:
         """Byte counting up to ssthresh (RFC 3465 section 2.2). Returns the bytes left for congestion avoidance."""
-        # RFC 3465 section 2.3: in the slow start "that follows a retransmission timeout (RTO) (...) a TCP MUST use
-        # L=1*SMSS".
-        limit = self.smss if self.timeout_slow_start else self.smss * self.slow_start_limit
-        increment = min(acked, limit)
+        increment = acked
+        if self.timeout_slow_start:
+            # RFC 3465 section 2.3 has L = 1 segment in the slow start that follows a timeout, for an ACK may cover much
+            # that arrived long ago. Where pacing spreads what it lets out, what has just arrived counts in full.
+            known = sample.newly_delivered if self.paced else 0
+            increment = min(acked, max(known, self.smss))
+        elif not self.paced:
+            # RFC 3465 section 2.3: L bounds the burst that one ACK lets out. With pacing there is none, and RFC 9406
+            # section 4.3 has no limit then either.
+            increment = min(acked, self.slow_start_limit * self.smss)
         room = self.ssthresh - self.cwnd
         if increment < room:
             self.cwnd = min(self.cwnd + increment, MAX_CWND)
@@ -340,6 +387,24 @@ class CongestionControl:
         self.timeout_slow_start = False
         return increment - room
 
+    def window_unused(self) -> bool:
+        """The flow is in the non-validated phase (RFC 7661 section 4.3) and has more than an initial window."""
+        return not self.validation.validated and self.cwnd > self.initial_window
+
+    def expire_window(self, now: int) -> None:
+        """Take a part of a window back that was not used for five minutes (RFC 7661 section 4.4.3)."""
+        validation = self.validation
+        since = validation.validated_at
+        if since < 0 or now - since < NVP:
+            return
+        if self.cwnd > self.initial_window:
+            # ssthresh = max (ssthresh, 3*cwnd/4), cwnd = max (cwnd/2, IW). Each further period takes another half.
+            self.remember_window()
+            while now - since >= NVP and self.cwnd > self.initial_window:
+                since += NVP
+                self.cwnd = max(self.cwnd // 2, self.initial_window)
+        validation.validated_at = now if self.cwnd <= self.initial_window else since
+
     def remember_window(self) -> None:
-        """Before cwnd is lowered without congestion: let slow start find most of it again (RFC 2861 section 3)."""
+        """Before cwnd is lowered without congestion: let slow start find most of it again (RFC 7661 section 4.4.3)."""
         self.ssthresh = max(self.ssthresh, self.cwnd - self.cwnd // 4)

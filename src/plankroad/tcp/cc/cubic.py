@@ -10,7 +10,7 @@ import math
 from typing import Final
 
 from plankroad.compat import mypyc_attr
-from plankroad.tcp.cc.base import MAX_CWND, TIMEOUT, AckSample, CongestionControl
+from plankroad.tcp.cc.base import ECN, MAX_CWND, TIMEOUT, AckSample, CongestionControl
 from plankroad.tcp.cc.hystart import CONSERVATIVE, CSS_GROWTH_DIVISOR, DONE, HyStart
 from plankroad.units import NEVER
 
@@ -18,6 +18,8 @@ from plankroad.units import NEVER
 C: Final = 0.4
 #: Section 4.6: multiplicative decrease.
 BETA: Final = 0.7
+#: RFC 8511 section 3: beta_ecn, the decrease on a congestion mark, with ALPHA as it is.
+BETA_ECN: Final = 0.85
 #: Section 4.3: additive increase in the Reno-friendly region, 3 * (1 - beta) / (1 + beta).
 ALPHA: Final = 3.0 * (1.0 - BETA) / (1.0 + BETA)
 
@@ -82,9 +84,11 @@ class Cubic(CongestionControl):
     # --- growth ----------------------------------------------------------------------------------------------------
 
     def on_sent(self, now: int, nbytes: int, in_flight: int) -> None:
-        # Nothing was in flight: since the last ACK the program had nothing to say.
-        if in_flight <= nbytes and self.t_epoch != NEVER and self.limited_since == NEVER:
-            self.limited_since = self.last_ack
+        if in_flight <= nbytes:
+            # Nothing was in flight: since the last ACK the program had nothing to say.
+            if self.t_epoch != NEVER and self.limited_since == NEVER:
+                self.limited_since = self.last_ack
+            self.expire_window(now)
 
     def on_ack(self, sample: AckSample) -> None:
         now = sample.now
@@ -116,7 +120,7 @@ class Cubic(CongestionControl):
         if hystart is None:
             return super().slow_start(sample, acked)
         # RFC 9406 section 4.2: cwnd = cwnd + min(N, L * SMSS), a quarter of it in CSS. L is infinite with pacing.
-        increment = acked if self.pacing_rate > 0 else min(acked, hystart.limit * self.smss)
+        increment = acked if self.paced else min(acked, hystart.limit * self.smss)
         if hystart.phase == CONSERVATIVE:
             increment = max(increment // CSS_GROWTH_DIVISOR, 1)
         self.cwnd = min(self.cwnd + increment, MAX_CWND, self.ssthresh)
@@ -185,15 +189,24 @@ class Cubic(CongestionControl):
         # RFC 9406 section 4.2: a loss or a mark at any time ends it.
         self.hystart = None
         self.cwnd_prior = cwnd
-        if self.fast_convergence and cwnd < self.w_max:
-            self.w_max = cwnd * (1.0 + BETA) / 2.0
+        # What was not in use is no saturation point to come back to (RFC 7661 section 4.4.1).
+        reached = min(cwnd, in_flight) if self.window_unused() else cwnd
+        if self.fast_convergence and reached < self.w_max:
+            self.w_max = reached * (1.0 + BETA) / 2.0
         else:
-            self.w_max = float(cwnd)
+            self.w_max = float(reached)
         # Section 4.8: the first stage after a timeout has K = 0 and W_max = the window that it starts with.
         self.plateau = signal == TIMEOUT
         self.t_epoch = NEVER
         self.limited_since = NEVER
-        # Figure 5: ssthresh = flight_size * beta_cubic
+        if signal == ECN and cwnd >= self.ssthresh:
+            # RFC 8511 section 3: a mark means that the queue is managed and short, so a smaller step back keeps the
+            # path full; in congestion avoidance only: slow start may have overshot by far.
+            return in_flight * 17 // 20
+        # Figure 5: ssthresh = flight_size * beta_cubic. With section 4.6, what the path has carried lately counts where
+        # a program that writes in bursts has little in flight at the moment.
+        if signal != TIMEOUT:
+            in_flight = max(in_flight, min(self.validation.used(0), cwnd))
         return in_flight * 7 // 10
 
     def on_spurious(self, now: int) -> None:
@@ -225,9 +238,9 @@ class Cubic(CongestionControl):
             if self.hystart is not None:
                 self.hystart = HyStart()
 
-    def on_app_limited(self, now: int, used: int) -> None:
+    def expire_window(self, now: int) -> None:
         before = self.cwnd
-        super().on_app_limited(now, used)
+        super().expire_window(now)
         if self.cwnd < before:
             self.t_epoch = NEVER
 

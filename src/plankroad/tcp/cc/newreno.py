@@ -1,9 +1,9 @@
-"""NewReno: slow start and congestion avoidance of RFC 5681 with appropriate byte counting (RFC 3465)."""
+"""NewReno: RFC 5681 with appropriate byte counting (RFC 3465) and the milder answer to marks of ABE (RFC 8511)."""
 
 from __future__ import annotations
 
 from plankroad.compat import mypyc_attr
-from plankroad.tcp.cc.base import MAX_CWND, AckSample, CongestionControl
+from plankroad.tcp.cc.base import ECN, MAX_CWND, AckSample, CongestionControl
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -16,6 +16,14 @@ class NewReno(CongestionControl):
         super().__init__(smss, initial_window)
         #: Bytes acknowledged in congestion avoidance and not yet turned into growth.
         self.bytes_acked: int = 0
+
+    def reduced_ssthresh(self, now: int, signal: int, in_flight: int) -> int:
+        """Half of what was in flight, or four fifths after a mark."""
+        if signal == ECN and self.cwnd >= self.ssthresh:
+            # RFC 8511 section 3: beta_ecn = 0.8, in congestion avoidance: a mark means that the queue is managed and
+            # short.
+            return in_flight * 4 // 5
+        return super().reduced_ssthresh(now, signal, in_flight)
 
     def avoid_congestion(self, sample: AckSample, acked: int) -> None:
         """RFC 3465 section 2.1: one segment for each cwnd of bytes acknowledged."""
