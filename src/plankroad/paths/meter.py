@@ -212,7 +212,7 @@ class FlowMeter:
 
 
 class Meter(Observer):
-    """Watches the pipe that is the bottleneck, in the direction of the data. `flows`: in the order in which they began."""
+    """Watches the bottleneck's pipe for the direction of the data. `flows`: in order of their beginning."""
 
     __slots__ = ("flows", "table")
 
