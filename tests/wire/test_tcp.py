@@ -18,7 +18,7 @@ U32 = st.integers(0, 0xFFFFFFFF)
 U16 = st.integers(0, 0xFFFF)
 FIELDS = ["src_port", "dst_port", "seq", "ack", "flags", "wnd", "payload", "urgent", "gso_size"]
 FIELDS += ["mss", "wscale", "sack_permitted", "has_ts", "ts_val", "ts_ecr", "sack", "user_timeout", "fast_open"]
-FIELDS += ["md5", "ao", "bad_options"]
+FIELDS += ["fast_open_exp", "md5", "ao", "bad_options"]
 
 
 def with_options(options: bytes, flags: int = ACK, payload: bytes = b"") -> Segment:
@@ -44,6 +44,7 @@ def segments(draw: st.DrawFn) -> Segment:
         seg.sack_permitted = draw(st.booleans())
         if draw(st.booleans()):
             seg.fast_open = draw(st.sampled_from([b"", b"abcd", b"12345678", b"0123456789abcdef"]))
+            seg.fast_open_exp = draw(st.booleans())
     elif kind == 2:
         seg.sack = draw(st.lists(st.tuples(U32, U32), max_size=3))
     if kind != 1 and len(seg.sack) < 3 and draw(st.booleans()):
@@ -237,6 +238,13 @@ def test_an_illegal_length_ends_the_options(bad: bytes) -> None:
         b"\x22\x05abc",
         b"\x22\x07abcde",
         b"\x22\x14" + bytes(18),
+        b"\xfe\x02",
+        b"\xfe\x03\xf9",
+        b"\xfe\x05\xf9\x89a",
+        b"\xfe\x06\xf9\x89ab",
+        b"\xfe\x09\xf9\x89abcde",
+        b"\xfe\x16\xf9\x89" + bytes(18),
+        b"\xfe\x08\xf9\x88abcd",
     ],
 )
 def test_a_known_option_with_another_length_is_skipped(option: bytes) -> None:
@@ -249,6 +257,22 @@ def test_a_fast_open_cookie_counts_in_a_syn_only() -> None:
     """RFC 7413 section 4.1.1: without SYN it must be ignored."""
     assert with_options(b"\x22\x06abcd", ACK).fast_open is None
     assert with_options(b"\x22\x02", SYN).fast_open == b""
+    assert with_options(b"\xfe\x08\xf9\x89abcd", ACK).fast_open is None
+
+
+def test_the_experimental_form_of_fast_open_is_told_apart() -> None:
+    """RFC 6994: option 254 with the magic number 0xF989, as before kind 34 was registered (RFC 7413 section 10)."""
+    seg = with_options(b"\xfe\x08\xf9\x89abcd", SYN)
+    assert (seg.fast_open, seg.fast_open_exp) == (b"abcd", True)
+    seg = with_options(b"\xfe\x04\xf9\x89", SYN)
+    assert (seg.fast_open, seg.fast_open_exp) == (b"", True)
+    # The registered form counts where both are there, in whichever order.
+    for options in (b"\xfe\x08\xf9\x89abcd\x22\x06efgh", b"\x22\x06efgh\xfe\x08\xf9\x89abcd"):
+        seg = with_options(options, SYN)
+        assert (seg.fast_open, seg.fast_open_exp) == (b"efgh", False)
+    made = Segment(1, 2, 3, 0, SYN, 5)
+    made.fast_open, made.fast_open_exp = b"12345678", True
+    assert build_tcp(made, A4, B4)[20:].hex(" ") == "fe 0c f9 89 31 32 33 34 35 36 37 38"
 
 
 def test_reserved_bits_are_ignored() -> None:

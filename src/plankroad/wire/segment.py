@@ -21,7 +21,7 @@ class Segment:
     `user_timeout` -1, `fast_open` None.
 
     `user_timeout` is the option's 16 bits as they stand: granularity bit and value (RFC 5482 section 3.1).
-    `fast_open` is the cookie (RFC 7413), empty in a request for one.
+    `fast_open` is the cookie (RFC 7413), empty in a request for one; `fast_open_exp`: in the option's experimental form.
     `md5` and `ao`: the option is there (RFC 2385, RFC 5925); its content is not looked at.
     `bad_options`: an option's length was illegal (0, 1 or past the header); what came before it was read (MUST-7).
     `payload` may be larger than the MSS: `gso_size` is then the size of the segments it stands for, else 0.
@@ -34,6 +34,7 @@ class Segment:
         "bad_options",
         "dst_port",
         "fast_open",
+        "fast_open_exp",
         "flags",
         "gso_size",
         "has_ts",
@@ -80,6 +81,7 @@ class Segment:
         self.sack: list[tuple[int, int]] = []
         self.user_timeout: int = -1
         self.fast_open: bytes | None = None
+        self.fast_open_exp: bool = False
         self.md5: bool = False
         self.ao: bool = False
         self.bad_options: bool = False

@@ -22,6 +22,10 @@ OPT_MD5: Final = 19
 OPT_USER_TIMEOUT: Final = 28
 OPT_AO: Final = 29
 OPT_FAST_OPEN: Final = 34
+OPT_EXPERIMENT: Final = 254
+#: What the experimental form of Fast Open has before its cookie (RFC 6994; the registry "TCP Experimental Option
+#: Experiment Identifiers").
+FAST_OPEN_MAGIC: Final = 0xF989
 
 #: Bytes of options that a header can hold.
 MAX_OPTIONS: Final = 40
@@ -131,6 +135,18 @@ def _parse_options(buf: bytes, i: int, end: int, seg: Segment) -> None:
             # or without the SYN flag set MUST be ignored."
             if seg.flags & SYN and (length == 2 or (6 <= length <= 18 and length & 1 == 0)):
                 seg.fast_open = buf[i + 2 : after]
+                seg.fast_open_exp = False
+        elif kind == OPT_EXPERIMENT:
+            # What RFC 7413's implementations sent before kind 34 was theirs (section 10): the same behind a magic
+            # number. Where both forms are there the registered one counts.
+            if (
+                seg.flags & SYN
+                and seg.fast_open is None
+                and (length == 4 or (8 <= length <= 20 and length & 1 == 0))
+                and buf[i + 2] << 8 | buf[i + 3] == FAST_OPEN_MAGIC
+            ):
+                seg.fast_open = buf[i + 4 : after]
+                seg.fast_open_exp = True
         elif kind == OPT_MD5:
             if length == 18:
                 seg.md5 = True
@@ -165,7 +181,11 @@ def _build_options(seg: Segment) -> bytes:
         out += bytes([OPT_USER_TIMEOUT, 4, seg.user_timeout >> 8 & 0xFF, seg.user_timeout & 0xFF])
     cookie = seg.fast_open
     if cookie is not None:
-        out += bytes([OPT_FAST_OPEN, 2 + len(cookie)]) + cookie
+        if seg.fast_open_exp:
+            head = bytes([OPT_EXPERIMENT, 4 + len(cookie), FAST_OPEN_MAGIC >> 8, FAST_OPEN_MAGIC & 0xFF])
+        else:
+            head = bytes([OPT_FAST_OPEN, 2 + len(cookie)])
+        out += head + cookie
         pad = -len(out) & 3
         if pad:
             out += b"\x01" * pad
@@ -199,7 +219,7 @@ def options_length(seg: Segment) -> int:
     if seg.user_timeout >= 0:
         length += 4
     if seg.fast_open is not None:
-        length += (5 + len(seg.fast_open)) & ~3
+        length += (len(seg.fast_open) + (7 if seg.fast_open_exp else 5)) & ~3
     if seg.sack:
         count = min(len(seg.sack), (MAX_OPTIONS - length - 4) >> 3)
         if count > 0:
