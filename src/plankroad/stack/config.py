@@ -87,6 +87,15 @@ class StackConfig:
     first_port: int = 32768
     last_port: int = 60999
 
+    # TCP Fast Open
+    #: Servers whose cookies are remembered, and ports where Fast Open failed; 0 = connections never use it.
+    fast_open_cache: int = 1024
+    #: How long a key makes cookies for clients; they are good for as long again. 0 = for ever.
+    fast_open_key_lifetime: int = 12 * 3600 * SECOND
+    #: How long no connection tries Fast Open once it failed towards three destinations in a row; doubled each time it
+    #: happens again, up to 64 times as long (RFC 7413 section 4.1.3.1). 0 = only the paths that failed rest.
+    fast_open_blackhole: int = 3600 * SECOND
+
     # UDP
     #: Receive and send buffer of an endpoint (Linux: rmem_default, wmem_default).
     udp_rcv_buf: int = 212992
@@ -134,6 +143,9 @@ _BOUNDS: Final = (
     ("loopback_mtu", 1280, 65535),
     ("first_port", 1, 65535),
     ("last_port", 1, 65535),
+    ("fast_open_cache", 0, 1_000_000),
+    ("fast_open_key_lifetime", 0, (1 << 62) - 1),
+    ("fast_open_blackhole", 0, 365 * 24 * 3600 * SECOND),
     ("udp_rcv_buf", 256, 1 << 40),
     ("udp_snd_buf", 256, 1 << 40),
     ("ping_queue", 1, 1_000_000),

@@ -22,6 +22,8 @@ from plankroad.stack.config import StackConfig
 from plankroad.stack.counters import StackCounters
 from plankroad.stack.ports import BoundPorts, UdpPorts
 from plankroad.stack.timers import TimerHeap
+from plankroad.tcp.fastopen_cache import FastOpenCache
+from plankroad.tcp.fastopen_cookie import FastOpenKeys
 from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.ports import PortAllocator
 from plankroad.trace.eventlog import EventLog
@@ -54,6 +56,8 @@ class Host(UdpHost):
         "connections",
         "counters",
         "ethernets",
+        "fast_open",
+        "fast_open_keys",
         "fragments",
         "generation",
         "groups",
@@ -135,6 +139,10 @@ class Host(UdpHost):
         self.paths: dict[Endpoint, Path] = {}
         self.listeners: dict[tuple[bytes, int], Listener] = {}
         self.tcp_bound: BoundPorts = BoundPorts()
+        self.fast_open: FastOpenCache = FastOpenCache(
+            self.counters.tcp, config.fast_open_cache, config.fast_open_blackhole
+        )
+        self.fast_open_keys: FastOpenKeys = FastOpenKeys(secret, config.fast_open_key_lifetime)
 
         # UDP and ICMP
         self.udp: UdpPorts = UdpPorts(PortAllocator(secret + b"udp", config.first_port, config.last_port))

@@ -188,16 +188,20 @@ class Stack(Host):
         local_port: int = 0,
         config: TcpConfig | None = None,
         interface: int = -1,
+        fast_open: bool = False,
     ) -> Connection:
         """Open a connection to `remote`, `port` (RFC 9293 section 3.9.1.1). EVENT_CONNECTED or EVENT_ERROR follow.
 
         `local`, `local_port`: b"" (or all zeros) and 0 to have them selected. `interface`: index of the one to use for
-        link-local addresses. Raises OSError: EINVAL, EAFNOSUPPORT, ENETUNREACH (no route; MUST-46: a broadcast or
-        multicast address), EADDRNOTAVAIL (`local` is not this host's, no port is left), EADDRINUSE (the local port is
-        used towards that remote end). A connection in TIME-WAIT makes place where no port is left, or its port is asked
-        for, if timestamps tell the two apart (RFC 6191). Raises ValueError for a bad configuration.
+        link-local addresses. `fast_open`: as `TcpConfig.fast_open`, which may ask for it too; where `awaits_write` of
+        the connection is then true, its first `send` goes out in the SYN.
+
+        Raises OSError: EINVAL, EAFNOSUPPORT, ENETUNREACH (no route; MUST-46: a broadcast or multicast address),
+        EADDRNOTAVAIL (`local` is not this host's, no port is left), EADDRINUSE (the local port is used towards that
+        remote end). A connection in TIME-WAIT makes place where no port is left, or its port is asked for, if
+        timestamps tell the two apart (RFC 6191). Raises ValueError for a bad configuration.
         """
-        return tcp_open.connect(self, now, remote, port, local, local_port, config, interface)
+        return tcp_open.connect(self, now, remote, port, local, local_port, config, interface, fast_open)
 
     def listen(
         self,
@@ -207,6 +211,7 @@ class Stack(Host):
         backlog: int = 128,
         config: TcpConfig | None = None,
         v6only: bool = True,
+        fast_open: int = -1,
     ) -> Listener:
         """Listen for connections to `port` (0 = have one selected: `Listener.local_port`).
 
@@ -214,8 +219,17 @@ class Stack(Host):
         own address. Connections in TIME-WAIT do not keep anyone from listening, two listeners do: as on Linux, on the
         same address or where one of them is the wildcard. Raises OSError: EINVAL, EADDRNOTAVAIL, EADDRINUSE; ValueError
         for a bad configuration.
+        `fast_open`: in place of `TcpConfig.fast_open_queue`, -1 = what that says.
         """
-        return tcp_open.listen(self, local, port, backlog, config, v6only)
+        return tcp_open.listen(self, local, port, backlog, config, v6only, fast_open)
+
+    def set_fast_open_key(self, key: bytes, previous: bytes = b"") -> None:
+        """Make Fast Open cookies with `key` from now on, and take those made with `previous` too: for servers that
+        share an address (RFC 7413 section 6.3.4). Keys do not change by themselves any more.
+
+        Raises ValueError for keys shorter than 16 bytes.
+        """
+        self.fast_open_keys.set_key(key, previous)
 
     # Programs: UDP and ping
 

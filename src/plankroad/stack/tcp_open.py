@@ -105,6 +105,7 @@ def connect(
     local_port: int,
     config: TcpConfig | None,
     interface: int,
+    fast_open: bool,
 ) -> Connection:
     """Open a connection. `Stack.connect` says what is what."""
     settings = host.config.tcp if config is None else config
@@ -173,11 +174,13 @@ def connect(
     if hops:
         set_source_route(path, hops)
     refresh(host, now, path)
-    connection.open(now)
+    connection.open(now, host.fast_open if fast_open or settings.fast_open else None)
     return connection
 
 
-def listen(host: Host, local: bytes, port: int, backlog: int, config: TcpConfig | None, v6only: bool) -> Listener:
+def listen(
+    host: Host, local: bytes, port: int, backlog: int, config: TcpConfig | None, v6only: bool, fast_open: int
+) -> Listener:
     """Listen for connections. `Stack.listen` says what is what."""
     settings = host.config.tcp if config is None else config
     if len(local) not in (0, 4, 16) or not 0 <= port <= 65535:
@@ -206,7 +209,10 @@ def listen(host: Host, local: bytes, port: int, backlog: int, config: TcpConfig 
         SynCookies(host.secret),
         host.work,
         host.log,
+        host.fast_open_keys,
     )
+    if fast_open >= 0:
+        listener.fast_open_queue = fast_open
     host.listeners[(local, port)] = listener
     host.tcp_bound.add(local, port)
     return listener

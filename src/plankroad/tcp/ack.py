@@ -9,6 +9,7 @@ from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.constants import (
     CLOSING,
     ESTABLISHED,
+    FAST_OPEN_PASSIVE,
     FIN_WAIT_1,
     FIN_WAIT_2,
     LAST_ACK,
@@ -22,6 +23,7 @@ from plankroad.tcp.constants import (
     TIMER_USER,
 )
 from plankroad.tcp.ending import end_connection, enter_time_wait, set_state
+from plankroad.tcp.fastopen import on_answer
 from plankroad.tcp.handshake import adopt_user_timeout, establish, syn_acknowledged
 from plankroad.tcp.recovery import after_ack, detect_spurious
 from plankroad.tcp.seq import MASK32, unwrap
@@ -36,17 +38,18 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
     if t.state == SYN_RECEIVED:
         # "If SND.UNA < SEG.ACK =< SND.NXT, then enter ESTABLISHED state ... If the segment acknowledgment is not
         # acceptable, form a reset segment <SEQ=SEG.ACK><CTL=RST>."
-        if not t.snd_una < ack <= t.snd_max:
+        if not t.iss < ack <= t.snd_max:
             t.send_reset = True
             t.reset_seq = ack
             t.reset_with_ack = False
             return False
         listener = t.listener
-        if listener is not None and not listener.has_room():
+        if listener is not None and t.fast_open != FAST_OPEN_PASSIVE and not listener.has_room():
             # The program does not accept: let the peer send its ACK again later, as other stacks do.
             t.counters.accept_queue_overflow += 1
             return False
-        syn_acknowledged(t, now, seg)
+        on_answer(t, now, seg, ack - t.iss - 1, True)
+        syn_acknowledged(t, now, seg, ack)
         t.snd_wl1 = start
         t.snd_wl2 = ack
         t.snd_wnd = _window(t, seg)

@@ -109,6 +109,19 @@ class TcpConfig:
     #: SYN-ACK retransmissions before a half-open connection is forgotten (tcp_synack_retries).
     synack_retries: int = 5
 
+    # TCP Fast Open (RFC 7413), off unless asked for: what a SYN brings may reach the program twice, if the network
+    # repeats the SYN after the server has forgotten the connection (section 2.1). It is for requests that may be
+    # answered twice (section 6): lookups, GET, a TLS ClientHello.
+    #: Connections ask servers for a cookie and, where they have one, send the first write in the SYN: its answer comes
+    #: a round trip sooner. `Connection.awaits_write` tells which it is.
+    fast_open: bool = False
+    #: How long the SYN of such a connection waits for that write; then it goes without.
+    fast_open_wait: int = 2 * MILLISECOND
+    #: Listening: connections opened by Fast Open whose handshake is not over (TCP_FASTOPEN); 0 = no Fast Open.
+    fast_open_queue: int = 0
+    #: Bytes of the cookies that a listener gives: even, 4 to 16.
+    fast_open_cookie: int = 8
+
     # Safety
     #: Challenge ACKs a connection sends per second (RFC 5961 section 10: per connection, so it tells nobody anything).
     challenge_ack_limit: int = 10
@@ -127,6 +140,8 @@ class TcpConfig:
             )
         if self.max_segment and not 88 <= self.max_segment <= 65495:
             raise ValueError(f"TcpConfig.max_segment is {self.max_segment}; it must be 0 or from 88 to 65495")
+        if self.fast_open_cookie & 1:
+            raise ValueError(f"TcpConfig.fast_open_cookie is {self.fast_open_cookie}; it must be even")
         if self.max_rto < self.min_rto:
             raise ValueError("TcpConfig.max_rto must not be below min_rto")
 
@@ -166,5 +181,8 @@ _BOUNDS: Final = (
     ("linger", -1, _FOREVER),
     ("syn_backlog", 0, 1 << 20),
     ("synack_retries", 1, 100),
+    ("fast_open_wait", 0, SECOND),
+    ("fast_open_queue", 0, 1 << 20),
+    ("fast_open_cookie", 4, 16),
     ("challenge_ack_limit", 1, 1_000_000),
 )

@@ -22,6 +22,7 @@ from plankroad.tcp.constants import (
     CLOSE_WAIT,
     CLOSED,
     ESTABLISHED,
+    FAST_OPEN_WAITING,
     FIN_WAIT_1,
     FIN_WAIT_2,
     LAST_ACK,
@@ -37,6 +38,7 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ending import abort_connection, end_connection, set_state
+from plankroad.tcp.fastopen import holds_early_data, release_syn
 from plankroad.tcp.handshake import begin_active, initial_window
 from plankroad.tcp.icmp import handle_icmp
 from plankroad.tcp.info import tcp_info
@@ -50,6 +52,7 @@ from plankroad.units import NEVER
 from plankroad.wire.segment import Segment
 
 if TYPE_CHECKING:
+    from plankroad.tcp.fastopen_cache import FastOpenCache
     from plankroad.trace.eventlog import EventLog
 
 #: Released chunks are removed from the receive queue when this many have gathered.
@@ -127,12 +130,21 @@ class Connection(Endpoint):
 
     # Commands of the program
 
-    def open(self, now: int) -> None:
-        """Active open: the next `poll_transmit` gives the SYN. OSError(EISCONN) on a connection already opened."""
+    def open(self, now: int, fast_open: FastOpenCache | None = None) -> None:
+        """Active open: the next `poll_transmit` gives the SYN. OSError(EISCONN) on a connection already opened.
+
+        With `fast_open`, what the host knows of servers, TCP Fast Open is tried (see `TcpConfig.fast_open`): if
+        `awaits_write` is true afterwards, the SYN goes out with the first `send`.
+        """
         if self.tcb.state != CLOSED or self.tcb.opened_at >= 0 or self.tcb.error:
             raise OSError(errno.EISCONN, "this connection was opened before")
+        self.tcb.fast_open_cache = fast_open
         begin_active(self.tcb, now)
         self._changed()
+
+    def awaits_write(self) -> bool:
+        """The SYN waits for data, to take it along (RFC 7413): nothing is gained by waiting for EVENT_CONNECTED."""
+        return self.tcb.fast_open == FAST_OPEN_WAITING and self.tcb.state == SYN_SENT
 
     def send(self, now: int, data: bytes) -> int:
         """Queue `data`; returns how many of its bytes were taken, as the send buffer had room.
@@ -156,6 +168,8 @@ class Connection(Endpoint):
             t.send_blocked = True
         if data:
             t.snd_buf.append(data)
+            if t.fast_open == FAST_OPEN_WAITING:
+                release_syn(t)
             self._changed()
         return len(data)
 
@@ -239,7 +253,11 @@ class Connection(Endpoint):
         if t.close_requested:
             return
         if t.state == SYN_SENT:
-            end_connection(t, now, 0)
+            if holds_early_data(t):
+                # The program was told that it may write, and has written: that is sent, whatever the state is called.
+                t.close_requested = True
+            else:
+                end_connection(t, now, 0)
         elif t.state == SYN_RECEIVED:
             t.close_requested = True
         elif t.state == ESTABLISHED:
@@ -264,7 +282,7 @@ class Connection(Endpoint):
             t.rcv_queue.clear()
             t.rcv_queued = 0
             t.rcv_queue_head = 0
-        elif t.state == SYN_SENT:
+        elif t.state == SYN_SENT and not holds_early_data(t):
             end_connection(t, now, 0)
         elif t.rcv_queued > 0 or t.reassembly.octets > 0 or t.config.linger == 0:
             if t.rcv_queued > 0 or t.reassembly.octets > 0:

@@ -73,3 +73,12 @@ OPEN: Final = 0  #: nothing is known to be lost
 RECOVERY: Final = 1  #: fast recovery (RFC 6675, RFC 6582)
 LOSS: Final = 2  #: after a retransmission timeout
 RESIZE: Final = 3  #: segments that were too large for the path are sent again; no sign of congestion
+
+# Fast Open on this connection (RFC 7413).
+FAST_OPEN_NONE: Final = 0
+FAST_OPEN_WAITING: Final = 1  #: there is a cookie, and the SYN waits for the program's first write
+FAST_OPEN_ASKING: Final = 2  #: the SYN asks for a cookie
+FAST_OPEN_TRYING: Final = 3  #: the SYN brings a cookie, and data if there was some
+FAST_OPEN_ACTIVE: Final = 4  #: the peer took data of our SYN
+FAST_OPEN_FAILED: Final = 5  #: it did not, or nothing is known of it
+FAST_OPEN_PASSIVE: Final = 6  #: the peer's SYN brought a good cookie: its data is with the program

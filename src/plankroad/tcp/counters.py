@@ -68,6 +68,15 @@ _NAMES: Final = (
     "data_after_close",
     "urgent_received",
     "idle_restarts",
+    "fast_open_active",
+    "fast_open_cookies_received",
+    "fast_open_rejected",
+    "fast_open_syn_lost",
+    "fast_open_blackhole",
+    "fast_open_passive",
+    "fast_open_cookie_requests",
+    "fast_open_cookie_invalid",
+    "fast_open_queue_full",
 )
 
 
@@ -94,6 +103,15 @@ class TcpCounters:
         "duplicate_acks_sent",
         "duplicates_received",
         "established_resets",
+        "fast_open_active",
+        "fast_open_blackhole",
+        "fast_open_cookie_invalid",
+        "fast_open_cookie_requests",
+        "fast_open_cookies_received",
+        "fast_open_passive",
+        "fast_open_queue_full",
+        "fast_open_rejected",
+        "fast_open_syn_lost",
         "icmp_hard_errors",
         "icmp_rejected",
         "icmp_soft_errors",
@@ -204,6 +222,15 @@ class TcpCounters:
         self.data_after_close: int = 0
         self.urgent_received: int = 0
         self.idle_restarts: int = 0
+        self.fast_open_active: int = 0
+        self.fast_open_cookies_received: int = 0
+        self.fast_open_rejected: int = 0
+        self.fast_open_syn_lost: int = 0
+        self.fast_open_blackhole: int = 0
+        self.fast_open_passive: int = 0
+        self.fast_open_cookie_requests: int = 0
+        self.fast_open_cookie_invalid: int = 0
+        self.fast_open_queue_full: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Every counter by its name."""

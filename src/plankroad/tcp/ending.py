@@ -14,6 +14,7 @@ from plankroad.tcp.constants import (
     TIMER_COUNT,
     TIMER_TIME_WAIT,
 )
+from plankroad.tcp.fastopen import on_attempt_failed
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER
 
@@ -46,6 +47,8 @@ def end_connection(t: Tcb, now: int, error: int) -> None:
         return
     if t.state in (SYN_SENT, SYN_RECEIVED):
         t.counters.attempt_fails += 1
+        if t.fast_open and error not in (0, errno.ECONNABORTED):
+            on_attempt_failed(t, now)
     if error and t.error == 0:
         t.error = error
     if t.log is not None and error:
@@ -63,7 +66,7 @@ def end_connection(t: Tcb, now: int, error: int) -> None:
     listener = t.listener
     if listener is not None:
         t.listener = None
-        listener.half_open_gone(t)
+        listener.half_open_gone(t, now, error)
 
 
 def abort_connection(t: Tcb, now: int, error: int) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from plankroad.endpoint import EVENT_CONNECTED, EVENT_WRITABLE
+from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
     ESTABLISHED,
+    FAST_OPEN_PASSIVE,
     FIN_WAIT_1,
     MAX_WIND_SHIFT,
     SYN_RECEIVED,
@@ -18,7 +19,9 @@ from plankroad.tcp.constants import (
     TIMESTAMP_LEN,
 )
 from plankroad.tcp.ending import end_connection, set_state
-from plankroad.tcp.output import acknowledge
+from plankroad.tcp.fastopen import begin_client, on_answer
+from plankroad.tcp.output import acknowledge, arm_retransmit
+from plankroad.tcp.receive import queue
 from plankroad.tcp.seq import MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.timers import arm_keepalive
@@ -35,7 +38,7 @@ def begin_active(t: Tcb, now: int) -> None:
     t.opened_at = now
     t.last_received = now
     t.rcv_wind_shift = shift_for(t.rcv_buf) if t.ws_ok else 0
-    t.syn_pending = True
+    t.syn_pending = not begin_client(t, now)
     t.counters.active_opens += 1
     set_state(t, now, SYN_SENT)
 
@@ -49,6 +52,24 @@ def begin_passive(t: Tcb, now: int, seg: Segment) -> None:
     accept_syn(t, now, seg)
     t.syn_pending = True
     set_state(t, now, SYN_RECEIVED)
+
+
+def begin_fast(t: Tcb, now: int, seg: Segment) -> None:
+    """`begin_passive` for a SYN with a good cookie: "Buffer the data and notify the application" (RFC 7413 4.2.2).
+
+    From here on data goes both ways, as if the handshake were over: SND.UNA is that of the data, and the SYN-ACK is
+    awaited beside it. What the state SYN_RECEIVED still means is that the peer's ACK has to come.
+    """
+    begin_passive(t, now, seg)
+    t.fast_open = FAST_OPEN_PASSIVE
+    t.counters.fast_open_passive += 1
+    t.snd_nxt = t.snd_max = t.iss + 1
+    _begin_data(t, now, t.iss + 1)
+    for piece in t.reassembly.pop(t.rcv_nxt):
+        t.syn_data += len(piece)
+        queue(t, piece)
+        t.events |= EVENT_READABLE
+    t.events |= EVENT_WRITABLE
 
 
 def accept_syn(t: Tcb, now: int, seg: Segment) -> None:
@@ -115,11 +136,8 @@ def initial_window(t: Tcb) -> int:
     return min(segments * mss, max(2 * mss, segments * 1460))
 
 
-def syn_acknowledged(t: Tcb, now: int, seg: Segment) -> None:
-    """The peer acknowledged our SYN: the first measurement of the round trip, and no timer any more."""
-    t.snd_una = t.iss + 1
-    t.snd_nxt = max(t.snd_nxt, t.snd_una)
-    t.snd_max = max(t.snd_max, t.snd_nxt)
+def syn_acknowledged(t: Tcb, now: int, seg: Segment, ack: int) -> None:
+    """The peer acknowledged our SYN, by `ack`: the first measurement of the round trip, and no timer any more."""
     t.timers[TIMER_RETRANSMIT] = NEVER
     t.timers[TIMER_USER] = NEVER
     t.unanswered_since = -1
@@ -131,17 +149,52 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment) -> None:
         # RFC 6298 (5.7): "the RTO ... MUST be re-initialized to 3 seconds when data transmission begins".
         t.rtt.base_rto = max(t.rtt.min_rto, min(t.rtt.max_rto, 3 * t.config.initial_rto))
         t.rtt.backoff = 0
+    if t.fast_open == FAST_OPEN_PASSIVE:
+        # Data was sent long ago; what is acknowledged of it comes next.
+        t.retries = 0
+        t.trouble_reported = False
+        t.soft_error = 0
+        if not t.scoreboard.is_empty():
+            arm_retransmit(t, now)
+        return
     if t.retries > 1:
         t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
     t.retries = 0
     t.trouble_reported = False
     t.soft_error = 0
+    _begin_data(t, now, _settle_syn_data(t, ack))
+
+
+def _settle_syn_data(t: Tcb, ack: int) -> int:
+    """Data of our SYN that the peer took is done with; the rest was never sent. Returns SND.UNA.
+
+    RFC 7413 section 4.2.2: "The client SHOULD retransmit any unacknowledged data in the first ACK packet".
+    """
+    start = t.iss + 1
+    sent = t.snd_nxt - start
+    taken = max(0, min(ack - start, sent))
+    if sent > 0:
+        t.snd_buf.release(start + taken)
+        t.syn_data = taken
+        t.delivered += taken
+        t.bytes_acked += taken
+        t.bytes_sent += taken
+        t.counters.bytes_sent += taken
+        t.bytes_retransmitted += sent - taken
+        t.counters.bytes_retransmitted += sent - taken
+    t.snd_nxt = t.snd_max = start + taken
+    return t.snd_nxt
+
+
+def _begin_data(t: Tcb, now: int, una: int) -> None:
+    """Data of ours begins at `una`, and nothing is outstanding."""
+    t.snd_una = una
     t.cwnd_filled_at = now
     t.recover = t.iss
-    t.high_rxt = t.snd_una
-    t.round_end = t.snd_una
-    t.snd_sml = t.snd_una
-    t.scoreboard.begin(t.snd_una)
+    t.high_rxt = una
+    t.round_end = una
+    t.snd_sml = una
+    t.scoreboard.begin(una)
 
 
 def establish(t: Tcb, now: int) -> None:
@@ -184,7 +237,8 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
         return False
     accept_syn(t, now, seg)
     if ack_ok:
-        syn_acknowledged(t, now, seg)
+        on_answer(t, now, seg, ack - t.iss - 1, False)
+        syn_acknowledged(t, now, seg, ack)
         t.snd_wl2 = t.snd_una
         establish(t, now)
         acknowledge(t)

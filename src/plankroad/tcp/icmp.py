@@ -8,6 +8,7 @@ from typing import Final
 from plankroad.endpoint import EVENT_SOFT_ERROR
 from plankroad.tcp.constants import CLOSED, LISTEN, SYN_SENT, TIME_WAIT
 from plankroad.tcp.ending import end_connection
+from plankroad.tcp.fastopen import on_too_big
 from plankroad.tcp.seq import unwrap
 from plankroad.tcp.tcb import Tcb
 
@@ -62,6 +63,8 @@ def handle_icmp(t: Tcb, now: int, kind: int, seq: int) -> bool:
         t.counters.icmp_rejected += 1
         return False
     if kind == FRAGMENTATION_NEEDED:
+        if t.fast_open:
+            on_too_big(t)
         return True
     hard = kind in (PROTOCOL_UNREACHABLE, PORT_UNREACHABLE)
     if hard and t.state == SYN_SENT:

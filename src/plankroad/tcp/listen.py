@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Final
 from plankroad.endpoint import EVENT_ACCEPT, Endpoint
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
-from plankroad.tcp.constants import SYN_RECEIVED
+from plankroad.tcp.constants import FAST_OPEN_PASSIVE, SYN_RECEIVED
 from plankroad.tcp.cookies import SynCookies, decode_options, encode_options
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ending import abort_connection
-from plankroad.tcp.handshake import accept_syn, begin_passive, establish, syn_acknowledged
+from plankroad.tcp.fastopen_cache import FastOpenCookie
+from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_NONE, FastOpenKeys
+from plankroad.tcp.handshake import accept_syn, begin_fast, begin_passive, establish, syn_acknowledged
 from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.reset import reset_for
 from plankroad.tcp.seq import MASK32
@@ -26,6 +28,10 @@ if TYPE_CHECKING:
 
 #: For this long after the last cookie was sent an ACK may be the answer to one.
 _COOKIE_PERIOD: Final = 128 * SECOND
+
+#: RFC 7413 section 5.1: "continuing to account for those connection requests that have just been reset against the
+#: listener's PendingFastOpenRequests until a timeout period has passed". As long as on Linux.
+_RESET_COUNTS: Final = 60 * SECOND
 
 
 class ListenResult:
@@ -43,6 +49,10 @@ class Listener(Endpoint):
 
     `backlog`: connections that may wait for `accept`. Half-open ones are bounded by `config.syn_backlog`; past that SYN
     cookies answer, which hold no state at all. EVENT_ACCEPT tells of a connection to accept.
+
+    `fast_open_queue` (at first `config.fast_open_queue`): connections that TCP Fast Open may have opened and whose
+    handshake is not over (RFC 7413 section 4.2: PendingFastOpenRequests); 0 switches it off. Such a connection can be
+    accepted at once, in SYN_RECEIVED, and has the data of its SYN.
     """
 
     __slots__ = (
@@ -51,6 +61,10 @@ class Listener(Endpoint):
         "config",
         "cookies",
         "counters",
+        "fast_open_keys",
+        "fast_open_pending",
+        "fast_open_queue",
+        "fast_open_resets",
         "half_open",
         "isn",
         "last_cookie",
@@ -71,8 +85,12 @@ class Listener(Endpoint):
         cookies: SynCookies,
         work: list[Endpoint] | None = None,
         log: EventLog | None = None,
+        fast_open_keys: FastOpenKeys | None = None,
     ) -> None:
-        """`local_addr`: b"" for any. ValueError where the configuration is out of bounds."""
+        """`local_addr`: b"" for any; without `fast_open_keys` there is no Fast Open.
+
+        ValueError where the configuration is out of bounds.
+        """
         super().__init__(work)
         config.validate()
         self.config: TcpConfig = config
@@ -83,6 +101,10 @@ class Listener(Endpoint):
         self.isn: IsnGenerator = isn
         self.cookies: SynCookies = cookies
         self.log: EventLog | None = log
+        self.fast_open_keys: FastOpenKeys | None = fast_open_keys
+        self.fast_open_queue: int = config.fast_open_queue
+        self.fast_open_pending: dict[Tcb, Connection] = {}
+        self.fast_open_resets: list[int] = []  # until when each of those that were reset still counts, ascending
         self.half_open: dict[Tcb, Connection] = {}
         self.ready: list[Connection] = []
         self.last_cookie: int = -1
@@ -111,17 +133,34 @@ class Listener(Endpoint):
         if not self.has_room():
             self.counters.accept_queue_overflow += 1
             return ListenResult(None, None)
-        if len(self.half_open) >= self.config.syn_backlog:
+        verdict = COOKIE_NONE
+        if seg.fast_open is not None and self.fast_open_queue > 0:
+            verdict = self._cookie_verdict(now, seg.fast_open, local_addr, remote_addr)
+            if verdict < COOKIE_GOOD:
+                # RFC 7413 section 3, step 2 b: "the server drops the data and sends a SYN-ACK acknowledging only the
+                # SYN sequence number."
+                seg.payload = b""
+        # Whoever brings a good cookie has shown that his address is his own: he need not answer another.
+        if verdict < COOKIE_GOOD and len(self.half_open) >= self.config.syn_backlog:
             self.counters.syn_queue_overflow += 1
             if self.config.syn_cookies:
                 return ListenResult(None, self._cookie_reply(now, seg, local_addr, remote_addr, link_mtu))
             return ListenResult(None, None)
         iss = self.isn.isn(now, local_addr, self.local_port, remote_addr, seg.src_port)
         connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, iss)
-        self.half_open[connection.tcb] = connection
-        connection.tcb.listener = self
-        begin_passive(connection.tcb, now, seg)
-        connection.wake()
+        t = connection.tcb
+        t.listener = self
+        if verdict not in (COOKIE_NONE, COOKIE_GOOD):
+            t.fast_open_option = self._fresh_cookie(now, seg, local_addr, remote_addr)
+        if verdict >= COOKIE_GOOD:
+            self.fast_open_pending[t] = connection
+            begin_fast(t, now, seg)
+            connection.wake()
+            self._offer(connection)
+        else:
+            self.half_open[t] = connection
+            begin_passive(t, now, seg)
+            connection.wake()
         return ListenResult(connection, None)
 
     def accept(self) -> Connection | None:
@@ -146,15 +185,63 @@ class Listener(Endpoint):
             abort_connection(t, now, errno.ECONNABORTED)
             connection.wake()
         self.half_open.clear()
+        # Those of Fast Open that were accepted go on like any other.
+        for t in self.fast_open_pending:
+            t.listener = None
+        self.fast_open_pending.clear()
         self.wake()
 
     def half_open_done(self, t: Tcb) -> None:
-        """A half-open connection reached ESTABLISHED: it waits for `accept`."""
-        self._offer(self.half_open.pop(t))
+        """A half-open connection reached ESTABLISHED: it waits for `accept`, if it did not from its SYN on."""
+        if t.fast_open == FAST_OPEN_PASSIVE:
+            self.fast_open_pending.pop(t, None)
+        else:
+            self._offer(self.half_open.pop(t))
 
-    def half_open_gone(self, t: Tcb) -> None:
-        """A half-open connection ended before it was one."""
-        self.half_open.pop(t, None)
+    def half_open_gone(self, t: Tcb, now: int, error: int) -> None:
+        """A half-open connection ended before it was one, with the errno `error`."""
+        if t.fast_open == FAST_OPEN_PASSIVE:
+            self.fast_open_pending.pop(t, None)
+            if error == errno.ECONNRESET:
+                self.fast_open_resets.append(now + _RESET_COUNTS)
+        else:
+            self.half_open.pop(t, None)
+
+    def _cookie_verdict(self, now: int, cookie: bytes, local_addr: bytes, remote_addr: bytes) -> int:
+        """What a SYN's Fast Open option is worth: a COOKIE_ constant; COOKIE_BAD and COOKIE_OLD ask for a fresh one."""
+        keys = self.fast_open_keys
+        if keys is None:
+            return COOKIE_NONE
+        if self._fast_open_full(now):
+            # RFC 7413 section 5.1: "subsequent TFO requests will be downgraded to regular connection requests, i.e.,
+            # with the data dropped and only SYNs acknowledged. This allows regular SYN flood defense techniques
+            # [RFC4987] like SYN cookies to kick in".
+            self.counters.fast_open_queue_full += 1
+            return COOKIE_NONE
+        if not cookie:
+            self.counters.fast_open_cookie_requests += 1
+            return COOKIE_BAD
+        verdict = keys.check(now, remote_addr, local_addr, cookie)
+        if verdict == COOKIE_BAD:
+            self.counters.fast_open_cookie_invalid += 1
+        return verdict
+
+    def _fresh_cookie(self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes) -> FastOpenCookie | None:
+        """What a SYN-ACK brings in answer to `seg`, in the form that it asked in."""
+        keys = self.fast_open_keys
+        if keys is None:
+            return None
+        cookie = keys.cookie(now, remote_addr, local_addr, self.config.fast_open_cookie)
+        return FastOpenCookie(cookie, seg.fast_open_exp, 0)
+
+    def _fast_open_full(self, now: int) -> bool:
+        """Is PendingFastOpenRequests at its limit?"""
+        resets = self.fast_open_resets
+        if len(self.fast_open_pending) + len(resets) < self.fast_open_queue:
+            return False
+        while resets and resets[0] <= now:
+            del resets[0]
+        return len(self.fast_open_pending) + len(resets) >= self.fast_open_queue
 
     def _offer(self, connection: Connection) -> None:
         self.ready.append(connection)
@@ -237,7 +324,7 @@ class Listener(Endpoint):
         accept_syn(t, now, syn)
         # No round trip was measured: the cookie's timestamp is too coarse for it.
         t.syn_retransmitted = True
-        syn_acknowledged(t, now, syn)
+        syn_acknowledged(t, now, syn, cookie + 1)
         t.rtt.base_rto = self.config.initial_rto
         t.snd_wnd = seg.wnd << t.snd_wind_shift
         t.max_snd_wnd = t.snd_wnd

@@ -11,6 +11,7 @@ from typing import Final
 from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
+    FAST_OPEN_PASSIVE,
     FIN_WAIT_2,
     LOSS,
     OPEN,
@@ -25,6 +26,7 @@ from plankroad.tcp.constants import (
     TIMER_RETRANSMIT,
     TIMER_USER,
 )
+from plankroad.tcp.fastopen import load_syn
 from plankroad.tcp.scoreboard import Sent
 from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
@@ -54,6 +56,12 @@ def poll_transmit(t: Tcb, now: int) -> Segment | None:
     if state in (SYN_SENT, SYN_RECEIVED):
         if t.syn_pending:
             return _syn(t, now)
+        if t.fast_open == FAST_OPEN_PASSIVE and not t.syn_retransmitted and t.snd_wnd > 0:
+            # RFC 7413 section 3: the server "may send the response data before the handshake finishes". Once its
+            # SYN-ACK seems lost it waits: what follows one that did not arrive is thrown away by the client.
+            seg = _data(t, now)
+            if seg is not None:
+                return seg
         if t.ack_now:
             return _bare_ack(t, now)
         return None
@@ -513,12 +521,14 @@ def _syn(t: Tcb, now: int) -> Segment:
         seg.user_timeout = user_timeout_option(t.user_timeout)
     if t.syn_sent_at < 0:
         t.syn_sent_at = now
+        load_syn(t, seg)
     else:
+        # RFC 7413 section 4.2.2: what is sent again is without data and option, "for compatibility reasons".
         t.syn_retransmitted = True
         t.counters.retransmitted += 1
         t.counters.retransmitted_syn += 1
         t.retransmitted_segments += 1
-    t.snd_nxt = max(t.snd_nxt, t.iss + 1)
+    t.snd_nxt = max(t.snd_nxt, t.iss + 1 + len(seg.payload))
     t.snd_max = max(t.snd_max, t.snd_nxt)
     t.ack_now = 0
     t.last_ack_sent = t.rcv_nxt

@@ -70,7 +70,7 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
 
 def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     length = len(payload)
-    _queue(t, payload)
+    queue(t, payload)
     size = seg.gso_size if seg.gso_size else length
     if size > t.rcv_mss:
         t.rcv_mss = size
@@ -112,7 +112,7 @@ def _out_of_order(t: Tcb, start: int, payload: bytes) -> None:
         t.ack_now += 1
 
 
-def _queue(t: Tcb, payload: bytes) -> None:
+def queue(t: Tcb, payload: bytes) -> None:
     """Put octets that begin at RCV.NXT where the program reads them."""
     length = len(payload)
     queue = t.rcv_queue
@@ -129,7 +129,7 @@ def _queue(t: Tcb, payload: bytes) -> None:
 def _take_reassembled(t: Tcb) -> None:
     """What was held and now follows without a gap."""
     for piece in t.reassembly.pop(t.rcv_nxt):
-        _queue(t, piece)
+        queue(t, piece)
     t.events |= EVENT_READABLE
 
 

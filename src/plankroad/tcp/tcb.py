@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from plankroad.tcp.cc.base import AckSample, CongestionControl
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
-from plankroad.tcp.constants import CLOSED, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
+from plankroad.tcp.constants import CLOSED, FAST_OPEN_NONE, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.reassembly import Reassembly
 from plankroad.tcp.rtt import RttEstimator
@@ -20,6 +20,7 @@ from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.address import bytes_to_ip
 
 if TYPE_CHECKING:
+    from plankroad.tcp.fastopen_cache import FastOpenCache, FastOpenCookie
     from plankroad.tcp.listen import Listener
     from plankroad.trace.eventlog import EventLog
 
@@ -53,6 +54,9 @@ class Tcb:
         "eifel_ts",
         "error",
         "events",
+        "fast_open",
+        "fast_open_cache",
+        "fast_open_option",
         "fin_seq",
         "force_retransmit",
         "gso_max",
@@ -125,6 +129,7 @@ class Tcb:
         "soft_error",
         "state",
         "sws_override",
+        "syn_data",
         "syn_pending",
         "syn_retransmitted",
         "syn_sent_at",
@@ -269,6 +274,10 @@ class Tcb:
         self.syn_pending: bool = False
         self.syn_sent_at: int = -1
         self.syn_retransmitted: bool = False
+        self.fast_open: int = FAST_OPEN_NONE
+        self.fast_open_option: FastOpenCookie | None = None  # what our first SYN or SYN-ACK carries
+        self.fast_open_cache: FastOpenCache | None = None  # a client's memory; None: it does not want Fast Open
+        self.syn_data: int = 0  # octets of data in our SYN; once answered, those that the peer took
         self.probes: int = 0
         self.probe_due: int = 0  # a PROBE_ constant of `output`
         self.sws_override: bool = False

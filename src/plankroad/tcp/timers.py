@@ -7,6 +7,7 @@ import errno
 from plankroad.endpoint import EVENT_SOFT_ERROR
 from plankroad.tcp.constants import (
     CLOSED,
+    FAST_OPEN_PASSIVE,
     FIN_WAIT_2,
     SYN_RECEIVED,
     SYN_SENT,
@@ -22,6 +23,7 @@ from plankroad.tcp.constants import (
     TIMER_USER,
 )
 from plankroad.tcp.ending import abort_connection, end_connection
+from plankroad.tcp.fastopen import on_silence, release_syn
 from plankroad.tcp.output import PROBE_KEEPALIVE, PROBE_WINDOW, acknowledge
 from plankroad.tcp.recovery import on_timeout
 from plankroad.tcp.tcb import Tcb
@@ -69,6 +71,8 @@ def _expired(t: Tcb, now: int, timer: int) -> None:
         abort_connection(t, now, errno.ETIMEDOUT)
     elif timer == TIMER_CORK:
         t.cork_expired = True
+        if t.state == SYN_SENT:
+            release_syn(t)
 
 
 def _timeout_errno(t: Tcb) -> int:
@@ -94,6 +98,8 @@ def _retransmit(t: Tcb, now: int) -> None:
     else:
         on_timeout(t, now)
         _count_retry(t)
+        if t.fast_open:
+            on_silence(t, now)
     # RFC 6298 (5.5): "The host MUST set RTO <- RTO * 2".
     t.rtt.backoff += 1
     t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
@@ -112,6 +118,9 @@ def _retransmit_syn(t: Tcb, now: int) -> None:
         # minutes for a host that routers say cannot be reached.
         end_connection(t, now, t.soft_error)
         return
+    if t.fast_open == FAST_OPEN_PASSIVE and t.retries == 0 and not t.scoreboard.is_empty():
+        # A client that missed the SYN-ACK threw away what came behind it: it is sent again once the handshake is over.
+        on_timeout(t, now)
     _count_retry(t)
     t.syn_pending = True
     t.rtt.backoff += 1

@@ -21,6 +21,8 @@ from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import CLOSED, STATE_NAMES
 from plankroad.tcp.cookies import SynCookies
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.fastopen_cache import FastOpenCache
+from plankroad.tcp.fastopen_cookie import FastOpenKeys
 from plankroad.tcp.invariants import check
 from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.listen import Listener
@@ -150,8 +152,18 @@ class Pair:
         self.count = 0
         self.log: list[tuple[int, str, Segment, str]] = []
         self.listener: Listener | None = Listener(
-            self.b_config, self.b_counters, self.b_addr, 80, 16, self.isn, SynCookies(SECRET), self.work
+            self.b_config,
+            self.b_counters,
+            self.b_addr,
+            80,
+            16,
+            self.isn,
+            SynCookies(SECRET),
+            self.work,
+            None,
+            FastOpenKeys(SECRET, 0),
         )
+        self.cache = FastOpenCache(self.a_counters, 16, 0)
         self.a = End(self, "a", self.client(40000))
         self.b = End(self, "b", None)
         self.others: list[Connection] = []

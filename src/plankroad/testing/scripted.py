@@ -21,6 +21,8 @@ from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import STATE_NAMES
 from plankroad.tcp.cookies import SynCookies
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.fastopen_cache import FastOpenCache
+from plankroad.tcp.fastopen_cookie import FastOpenKeys
 from plankroad.tcp.invariants import check
 from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.listen import Listener
@@ -44,7 +46,8 @@ class ScriptedPeer:
     """A `Connection` as `conn` (from `LOCAL`:40000 to `REMOTE`:80) and the other end in the hands of the test.
 
     `peer_iss`: the test's initial sequence number on the wire. `rtt`: how far `establish` lets time go for the SYN.
-    The program on the connection's side reads by itself (`reads`) into `received`.
+    The program on the connection's side reads by itself (`reads`) into `received`. `cache`: what a Fast Open client
+    knows of servers, `keys`: a server's.
     """
 
     def __init__(
@@ -55,12 +58,15 @@ class ScriptedPeer:
         mtu: int = 1500,
         ipv6: bool = False,
         iss: int = -1,
+        cache: FastOpenCache | None = None,
     ) -> None:
         self.config = config if config is not None else TcpConfig()
         self.counters = TcpCounters()
         self.now = start
         self.peer_iss = peer_iss
         self.isn = IsnGenerator(SECRET)
+        self.keys = FastOpenKeys(SECRET, 0)
+        self.cache = cache if cache is not None else FastOpenCache(self.counters, 16, 3600 * SECOND)
         self.local = bytes(15) + b"\x01" if ipv6 else LOCAL
         self.remote = bytes(15) + b"\x02" if ipv6 else REMOTE
         self.mtu = mtu
@@ -103,13 +109,22 @@ class ScriptedPeer:
         """Be the server instead: the test's SYN (40000 to 80 swapped) makes `conn`."""
         self.connection = None
         self.listener = Listener(
-            self.config, self.counters, self.local, 40000, backlog, self.isn, SynCookies(SECRET), None, None
+            self.config,
+            self.counters,
+            self.local,
+            40000,
+            backlog,
+            self.isn,
+            SynCookies(SECRET),
+            None,
+            None,
+            self.keys,
         )
         return self.listener
 
-    def open(self) -> list[Segment]:
-        """Active open; returns the SYN."""
-        self.conn.open(self.now)
+    def open(self, fast_open: bool = False) -> list[Segment]:
+        """Active open; returns the SYN, if it does not wait for data."""
+        self.conn.open(self.now, self.cache if fast_open else None)
         return self.output()
 
     def establish(
@@ -146,6 +161,8 @@ class ScriptedPeer:
         ts_ecr: int = -1,
         user_timeout: int = -1,
         absolute_ack: int = -1,
+        fast_open: bytes | None = None,
+        fast_open_exp: bool = False,
         poll: bool = True,
     ) -> list[Segment]:
         """The peer sends a segment, now; returns the answers (none, and output stays undrained, where not `poll`)."""
@@ -160,6 +177,8 @@ class ScriptedPeer:
         seg.sack_permitted = sack_ok
         seg.urgent = urgent
         seg.user_timeout = user_timeout
+        seg.fast_open = fast_open
+        seg.fast_open_exp = fast_open_exp
         if sack:
             iss = self.conn.tcb.iss
             seg.sack = [((left + iss) & MASK32, (right + iss) & MASK32) for left, right in sack]

@@ -21,7 +21,7 @@ class Segment:
     `user_timeout` -1, `fast_open` None.
 
     `user_timeout` is the option's 16 bits as they stand: granularity bit and value (RFC 5482 section 3.1).
-    `fast_open` is the cookie (RFC 7413), empty in a request for one; `fast_open_exp`: in the option's experimental form.
+    `fast_open` is the cookie (RFC 7413), empty in a request for one; `fast_open_exp`: in the option's older form.
     `md5` and `ao`: the option is there (RFC 2385, RFC 5925); its content is not looked at.
     `bad_options`: an option's length was illegal (0, 1 or past the header); what came before it was read (MUST-7).
     `payload` may be larger than the MSS: `gso_size` is then the size of the segments it stands for, else 0.
