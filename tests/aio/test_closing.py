@@ -23,7 +23,7 @@ def test_aclose_ends_connections_in_order_at_both_ends() -> None:
         assert net.client.closed
         assert net.client.driver.links == []
 
-    with_net(main)
+    with_net(main, config=StackConfig(tcp=TcpConfig(snd_buf=1 << 20)))
 
 
 def test_aclose_ends_tls_in_order() -> None:

@@ -19,7 +19,7 @@ FIRST = 50_000
 
 def pair(ports: int = 3, timestamps: bool = True) -> tuple[Pair, Listener]:
     """Two hosts; the first has so many ephemeral ports."""
-    tcp = TcpConfig(timestamps=timestamps)
+    tcp = TcpConfig(timestamps=timestamps, snd_buf=4 << 20)
     net = Pair(config=StackConfig(tcp=tcp, first_port=FIRST, last_port=FIRST + ports - 1))
     return net, net.b.listen(0, b"", 80)
 

@@ -18,7 +18,7 @@ def test_the_syn_offers_everything() -> None:
     [syn] = peer.open()
     assert syn.mss == 1460  # MUST-14, MUST-67
     assert syn.sack_permitted
-    assert syn.wscale == 7  # 4 MiB of receive buffer
+    assert syn.wscale == 10  # up to 64 MiB of receive buffer
     assert syn.has_ts
     assert syn.ts_ecr == 0
     assert syn.wnd == 65535  # not scaled: RFC 7323 section 2.2

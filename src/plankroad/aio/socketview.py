@@ -212,6 +212,10 @@ class ConnectionSocket(SocketView):
         found = _FIELDS.get((level, optname))
         if found is None:
             return super()._get(level, optname)
+        if found[0] == "snd_buf" and config.snd_buf == 0:
+            return self._conn.tcb.snd_buf_limit
+        if found[0] == "rcv_buf" and config.rcv_buf == 0:
+            return self._conn.tcb.rcv_buf
         return _to_int(config, found)
 
     def _set(self, level: int, optname: int, value: Any) -> None:
@@ -261,6 +265,10 @@ class ListenerSocket(SocketView):
         found = _FIELDS.get((level, optname))
         if found is None:
             return super()._get(level, optname)
+        if found[0] == "snd_buf":
+            return config.initial_snd_buf()
+        if found[0] == "rcv_buf":
+            return config.initial_rcv_buf()
         return _to_int(config, found)
 
     def _set(self, level: int, optname: int, value: Any) -> None:

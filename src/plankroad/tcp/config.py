@@ -13,6 +13,11 @@ NAGLE_OFF: Final = "off"
 NAGLE_CLASSIC: Final = "classic"
 NAGLE_MINSHALL: Final = "minshall"
 
+#: What an automatic receive buffer begins with: four super-segments; a sender's first windows fit several times.
+INITIAL_RCV_BUF: Final = 256 * 1024
+#: What an automatic send buffer begins with, and has beside two windows.
+INITIAL_SND_BUF: Final = 256 * 1024
+
 
 @dataclass
 class TcpConfig:
@@ -23,10 +28,15 @@ class TcpConfig:
     """
 
     # Buffers
-    #: Bytes the program may write ahead of what the peer acknowledged (SO_SNDBUF).
-    snd_buf: int = 4 * 1024 * 1024
-    #: Bytes kept for a program that does not read; bounds the window offered (SO_RCVBUF).
-    rcv_buf: int = 4 * 1024 * 1024
+    #: Bytes the program may write ahead of what the peer acknowledged (SO_SNDBUF). 0: as many as two windows, up to
+    #: `snd_buf_max`; it begins with 256 KiB. A number fixes it.
+    snd_buf: int = 0
+    snd_buf_max: int = 64 * 1024 * 1024
+    #: Bytes kept for a program that does not read; bounds the window offered (SO_RCVBUF). 0: it begins with 256 KiB and
+    #: grows to what a program that reads needs on its path, up to `rcv_buf_max`. A number fixes it. The window scale
+    #: is chosen for it when the connection opens: what is set later offers no more than that can tell.
+    rcv_buf: int = 0
+    rcv_buf_max: int = 64 * 1024 * 1024
 
     # Sending
     #: "minshall" (at most one small segment unacknowledged), "classic" (RFC 9293 section 3.7.4) or "off" (TCP_NODELAY).
@@ -130,8 +140,11 @@ class TcpConfig:
         """Raise ValueError naming the field, the value and what it may be."""
         for name, low, high in _BOUNDS:
             value = getattr(self, name)
+            if value == 0 and name in ("snd_buf", "rcv_buf"):
+                continue
             if not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}")
+                automatic = " (0: automatic)" if name in ("snd_buf", "rcv_buf") else ""
+                raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}{automatic}")
         if self.nagle not in (NAGLE_OFF, NAGLE_CLASSIC, NAGLE_MINSHALL):
             raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')
         if self.congestion_control not in names():
@@ -145,6 +158,18 @@ class TcpConfig:
         if self.max_rto < self.min_rto:
             raise ValueError("TcpConfig.max_rto must not be below min_rto")
 
+    def initial_rcv_buf(self) -> int:
+        """The receive buffer of a new connection, bytes."""
+        return self.rcv_buf if self.rcv_buf else min(INITIAL_RCV_BUF, self.rcv_buf_max)
+
+    def largest_rcv_buf(self) -> int:
+        """What it may come to: the window scale of the SYN must be able to tell it."""
+        return self.rcv_buf if self.rcv_buf else self.rcv_buf_max
+
+    def initial_snd_buf(self) -> int:
+        """The send buffer of a new connection, bytes."""
+        return self.snd_buf if self.snd_buf else min(INITIAL_SND_BUF, self.snd_buf_max)
+
     def copy(self) -> TcpConfig:
         """The same choices in an object of their own."""
         other = TcpConfig()
@@ -156,7 +181,9 @@ class TcpConfig:
 _FOREVER: Final = 365 * 24 * 3600 * SECOND
 _BOUNDS: Final = (
     ("snd_buf", 1024, 1 << 30),
+    ("snd_buf_max", 1024, 1 << 30),
     ("rcv_buf", 1024, 65535 << MAX_WIND_SHIFT),
+    ("rcv_buf_max", 1024, 65535 << MAX_WIND_SHIFT),
     ("cork_limit", MILLISECOND, 60 * SECOND),
     ("initial_window", 1, 1000),
     ("ttl", 1, 255),

@@ -16,6 +16,8 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_WRITABLE, Endpoint
+from plankroad.tcp.autotune import begin as begin_autotuning
+from plankroad.tcp.autotune import on_taken
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.config import NAGLE_MINSHALL, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import (
@@ -73,7 +75,9 @@ _OPTIONS: Final = (
     "r1",
     "r2",
     "rcv_buf",
+    "rcv_buf_max",
     "snd_buf",
+    "snd_buf_max",
     "tos",
     "ttl",
     "user_timeout",
@@ -221,6 +225,9 @@ class Connection(Endpoint):
         t.rcv_queued -= len(data)
         if t.rcv_urgent and _read_up_to(t) >= t.rcv_up:
             t.rcv_urgent = False
+        space = t.rcv_space
+        if space.on and (now >= space.due or t.rcv_nxt - t.rcv_queued >= space.grow_at):
+            on_taken(t, now)
         if not t.rcv_eof and t.state != CLOSED and update_is_due(t):
             t.counters.window_updates_sent += 1
             acknowledge(t)
@@ -345,13 +352,19 @@ class Connection(Endpoint):
             t.tos = config.tos
         elif name == "snd_buf":
             # What was taken stays; a smaller buffer shows as it empties.
-            t.snd_buf_limit = max(config.snd_buf, len(t.snd_buf))
+            t.snd_buf_auto = config.snd_buf == 0
+            t.snd_buf_limit = max(config.initial_snd_buf(), len(t.snd_buf))
             if t.send_blocked and len(t.snd_buf) < t.snd_buf_limit:
                 t.send_blocked = False
                 t.events |= EVENT_WRITABLE
         elif name == "rcv_buf":
             # The offered window never moves left; a smaller buffer shows as it is used up.
-            t.rcv_buf = max(config.rcv_buf, t.rcv_queued + max(0, t.rcv_adv - t.rcv_nxt))
+            t.rcv_buf = max(config.initial_rcv_buf(), t.rcv_queued + max(0, t.rcv_adv - t.rcv_nxt))
+            if t.state >= ESTABLISHED:
+                begin_autotuning(t, now)
+        elif name == "rcv_buf_max":
+            if t.state >= ESTABLISHED:
+                begin_autotuning(t, now)
         elif name == "quick_acks":
             t.quick_acks = config.quick_acks
         elif name == "user_timeout":

@@ -48,6 +48,7 @@ _NAMES: Final = (
     "zero_window_probes",
     "zero_windows_sent",
     "window_updates_sent",
+    "receive_buffer_grown",
     "window_shrunk_by_peer",
     "keepalive_probes",
     "keepalive_drops",
@@ -124,6 +125,7 @@ class TcpCounters:
         "out_of_window",
         "passive_opens",
         "paws_rejected",
+        "receive_buffer_grown",
         "recoveries_loss",
         "recoveries_newreno",
         "recoveries_sack",
@@ -202,6 +204,7 @@ class TcpCounters:
         self.zero_window_probes: int = 0
         self.zero_windows_sent: int = 0
         self.window_updates_sent: int = 0
+        self.receive_buffer_grown: int = 0
         self.window_shrunk_by_peer: int = 0
         self.keepalive_probes: int = 0
         self.keepalive_drops: int = 0

@@ -6,6 +6,7 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
+from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
     ESTABLISHED,
@@ -25,7 +26,7 @@ from plankroad.tcp.receive import queue
 from plankroad.tcp.seq import MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.timers import arm_keepalive
-from plankroad.tcp.window import shift_for
+from plankroad.tcp.window import hold_limit, shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import ACK, RST, SYN, Segment
 
@@ -37,7 +38,7 @@ def begin_active(t: Tcb, now: int) -> None:
     """Active OPEN (RFC 9293 section 3.10.1): send a SYN, enter SYN_SENT."""
     t.opened_at = now
     t.last_received = now
-    t.rcv_wind_shift = shift_for(t.rcv_buf) if t.ws_ok else 0
+    t.rcv_wind_shift = shift_for(t.config.largest_rcv_buf()) if t.ws_ok else 0
     t.syn_pending = not begin_client(t, now)
     t.counters.active_opens += 1
     set_state(t, now, SYN_SENT)
@@ -88,7 +89,7 @@ def accept_syn(t: Tcb, now: int, seg: Segment) -> None:
     if seg.payload:
         # RFC 9293 section 3.10.7.2: text with the SYN is held until the connection is established.
         data = seg.payload[: t.rcv_adv - t.rcv_nxt]
-        t.reassembly.insert(t.rcv_nxt, data, 2 * t.rcv_buf)
+        t.reassembly.insert(t.rcv_nxt, data, hold_limit(t))
 
 
 def negotiate(t: Tcb, now: int, seg: Segment) -> None:
@@ -101,7 +102,7 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
         t.snd_wind_shift = min(seg.wscale, MAX_WIND_SHIFT)
         if t.state != SYN_SENT:
             # Ours was told in our SYN, and stays.
-            t.rcv_wind_shift = shift_for(t.rcv_buf)
+            t.rcv_wind_shift = shift_for(t.config.largest_rcv_buf())
     else:
         t.ws_ok = False
         t.snd_wind_shift = 0
@@ -203,6 +204,7 @@ def establish(t: Tcb, now: int) -> None:
     set_state(t, now, ESTABLISHED)
     t.events |= EVENT_CONNECTED | EVENT_WRITABLE
     t.rcv_mss = min(t.link_mss, max(536, t.peer_mss)) - (TIMESTAMP_LEN if t.ts_ok else 0)
+    begin_autotuning(t, now)
     arm_keepalive(t, now)
     if t.close_requested:
         set_state(t, now, FIN_WAIT_1)

@@ -14,6 +14,7 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.reassembly import INTERVAL_COST
 from plankroad.tcp.tcb import Tcb
+from plankroad.tcp.window import hold_limit
 from plankroad.units import NEVER
 
 
@@ -33,7 +34,7 @@ def check(t: Tcb) -> None:
         ("rcv_nxt <= rcv_adv", t.state in (CLOSED, SYN_SENT) or t.rcv_nxt <= t.rcv_adv + (1 if t.rcv_eof else 0)),
         ("unread octets are within rcv_buf", t.rcv_queued <= t.rcv_buf),
         ("unread octets are counted", t.rcv_queued == sum(len(c) for c in t.rcv_queue[t.rcv_queue_head :])),
-        ("out-of-order memory is bounded", t.reassembly.memory() <= 2 * t.rcv_buf + INTERVAL_COST),
+        ("out-of-order memory is bounded", t.reassembly.memory() <= hold_limit(t) + INTERVAL_COST),
         ("cwnd is positive", t.cc.cwnd > 0),
         ("pipe is not negative", t.pipe() >= 0),
         ("soft state is gone when CLOSED", t.state != CLOSED or (min(t.timers) == NEVER and len(t.snd_buf) == 0)),

@@ -276,7 +276,8 @@ class Listener(Endpoint):
         )
         self.last_cookie = now
         self.counters.syn_cookies_sent += 1
-        reply = Segment(port, seg.src_port, cookie, (seg.seq + 1) & MASK32, SYN | ACK, min(config.rcv_buf, 65535))
+        reply = Segment(port, seg.src_port, cookie, (seg.seq + 1) & MASK32, SYN | ACK, 0)
+        reply.wnd = min(config.initial_rcv_buf(), 65535)
         reply.tos = config.tos
         reply.mss = link_mtu - (40 if len(local_addr) == 4 else 60)
         if config.max_segment:
@@ -291,7 +292,7 @@ class Listener(Endpoint):
             reply.ts_ecr = seg.ts_val
             reply.sack_permitted = sack
             if wscale >= 0:
-                reply.wscale = shift_for(config.rcv_buf)
+                reply.wscale = shift_for(config.largest_rcv_buf())
         return reply
 
     def _from_cookie(

@@ -6,6 +6,7 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_EOF, EVENT_READABLE, EVENT_URGENT
+from plankroad.tcp.autotune import on_data, on_taken
 from plankroad.tcp.constants import (
     CLOSE_WAIT,
     CLOSING,
@@ -18,6 +19,7 @@ from plankroad.tcp.ending import abort_connection, enter_time_wait, set_state
 from plankroad.tcp.output import acknowledge
 from plankroad.tcp.seq import unwrap
 from plankroad.tcp.tcb import Tcb
+from plankroad.tcp.window import hold_limit
 from plankroad.units import NEVER
 from plankroad.wire.segment import URG, Segment
 
@@ -57,6 +59,9 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             _in_order(t, now, seg, payload)
         else:
             _out_of_order(t, start, payload)
+            space = t.rcv_space
+            if space.on and (now >= space.due or t.rcv_nxt - t.rcv_queued + t.reassembly.octets >= space.grow_at):
+                on_taken(t, now)
     if t.rcv_nxt > t.rcv_fin_seq:
         # A FIN below text that we held: the peer contradicts itself; what it sent first counts.
         t.rcv_fin_seq = -1
@@ -74,6 +79,9 @@ def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     size = seg.gso_size if seg.gso_size else length
     if size > t.rcv_mss:
         t.rcv_mss = size
+    space = t.rcv_space
+    if space.on and (seg.ts_ecr != space.echo or t.rcv_nxt > space.edge):
+        on_data(t, now, seg)
     t.ack_octets += length
     t.ack_segments += 1
     filled_gap = False
@@ -102,7 +110,7 @@ def _out_of_order(t: Tcb, start: int, payload: bytes) -> None:
         t.reassembly.touch(held)
         if t.sack_ok and t.config.dsack and len(t.dsacks) < 8:
             t.dsacks.append((start, end))
-    elif t.reassembly.insert(start, payload, 2 * t.rcv_buf) == 0:
+    elif t.reassembly.insert(start, payload, hold_limit(t)) == 0:
         t.counters.out_of_order_dropped += 1
     t.counters.duplicate_acks_sent += 1
     if t.sack_ok:

@@ -25,6 +25,46 @@ if TYPE_CHECKING:
     from plankroad.trace.eventlog import EventLog
 
 
+class ReceiveSpace:
+    """What `autotune` measures of the receiving side. Bytes, ns, absolute sequence numbers.
+
+    `on`: the buffer may still grow. `rtt`: the round trip as the receiver sees it, 0 unknown; `round_rtt`: the least of
+    this round. `echo`: the timestamp echoed last; `edge`, `edge_at`: without timestamps, the edge offered at that time.
+    `due`: when the round is over; `grow_at`: the level at which the buffer is too small before that. A level counts
+    what the program has read and what is held out of order; `level_from`, `read_from`: where the round began. `taken`:
+    in the last round; `proven`: the most that was read in one.
+    """
+
+    __slots__ = (
+        "due",
+        "echo",
+        "edge",
+        "edge_at",
+        "grow_at",
+        "level_from",
+        "on",
+        "proven",
+        "read_from",
+        "round_rtt",
+        "rtt",
+        "taken",
+    )
+
+    def __init__(self) -> None:
+        self.on: bool = False
+        self.rtt: int = 0
+        self.round_rtt: int = NEVER
+        self.echo: int = 0
+        self.edge: int = NEVER
+        self.edge_at: int = 0
+        self.due: int = NEVER
+        self.grow_at: int = NEVER
+        self.level_from: int = 0
+        self.read_from: int = 0
+        self.taken: int = 0
+        self.proven: int = 0
+
+
 class Tcb:
     """The transmission control block. Invariants that hold between calls are in `invariants`."""
 
@@ -90,6 +130,7 @@ class Tcb:
         "rcv_queue",
         "rcv_queue_head",
         "rcv_queued",
+        "rcv_space",
         "rcv_up",
         "rcv_urgent",
         "rcv_wind_shift",
@@ -114,6 +155,7 @@ class Tcb:
         "send_blocked",
         "send_reset",
         "snd_buf",
+        "snd_buf_auto",
         "snd_buf_limit",
         "snd_max",
         "snd_mss",
@@ -195,7 +237,8 @@ class Tcb:
         self.snd_wind_shift: int = 0
         self.fin_seq: int = -1  # the FIN's sequence number once it was sent
         self.snd_buf: SendBuffer = SendBuffer(iss + 1)
-        self.snd_buf_limit: int = config.snd_buf
+        self.snd_buf_auto: bool = config.snd_buf == 0  # `autotune` sets the limit
+        self.snd_buf_limit: int = config.initial_snd_buf()
         self.send_blocked: bool = False  # a write was cut short: say when there is room
         self.last_sent: int = -1  # when data was last sent
 
@@ -205,7 +248,8 @@ class Tcb:
         self.rcv_adv: int = 0  # right edge of the window that was offered
         self.rcv_wind_shift: int = 0
         self.ws_ok: bool = config.window_scaling  # offered, and once synchronized: agreed
-        self.rcv_buf: int = config.rcv_buf
+        self.rcv_buf: int = config.initial_rcv_buf()
+        self.rcv_space: ReceiveSpace = ReceiveSpace()
         self.rcv_up: int = 0
         self.rcv_urgent: bool = False
         self.rcv_queue: list[bytes] = []

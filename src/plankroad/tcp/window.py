@@ -9,13 +9,22 @@ from plankroad.tcp.tcb import Tcb
 
 _MAX_FIELD: Final = 65535
 
+#: What holding pieces may cost at most beside the octets in them: 20,000 holes in a window.
+_HOLDING_COSTS: Final = 4 * 1024 * 1024
+
 
 def shift_for(rcv_buf: int) -> int:
     """The window shift that lets us offer all of a receive buffer (RFC 7323 section 2.3)."""
+    # What the field cannot tell by less than its own granularity is no reason to make that coarser.
     shift = 0
-    while shift < MAX_WIND_SHIFT and (_MAX_FIELD << shift) < rcv_buf:
+    while shift < MAX_WIND_SHIFT and ((_MAX_FIELD + 1) << shift) < rcv_buf:
         shift += 1
     return shift
+
+
+def hold_limit(t: Tcb) -> int:
+    """Bytes that data held out of order may take, with what holding it costs: small pieces cost more than they hold."""
+    return t.rcv_buf + min(t.rcv_buf, _HOLDING_COSTS)
 
 
 def _free_edge(t: Tcb) -> int:

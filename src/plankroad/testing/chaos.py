@@ -168,8 +168,8 @@ class Chaos:
     def _tcp_config(self) -> TcpConfig:
         rng = self.rng
         config = TcpConfig(
-            snd_buf=rng.choice((2048, 20_000, 1 << 20)),
-            rcv_buf=rng.choice((1500, 10_000, 65_535, 1 << 20)),
+            snd_buf=rng.choice((0, 2048, 20_000, 1 << 20)),
+            rcv_buf=rng.choice((0, 1500, 10_000, 65_535, 1 << 20)),
             nagle=rng.choice(("minshall", "classic", "off")),
             cork=rng.random() < 0.1,
             congestion_control=rng.choice(("cubic", "newreno")),

@@ -34,6 +34,9 @@ from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 #: returns the delays (nanoseconds beyond the usual) at which copies arrive: [] drops it, [0] carries it, [0, 0] twice.
 Rule = Callable[[int, str, Segment], list[int]]
 
+#: What a program may write at once, where the configuration leaves it to the path.
+SEND_BUFFER = 4 * 1024 * 1024
+
 SECRET = b"a secret of the test kit"
 
 
@@ -50,6 +53,14 @@ def show(seg: Segment, iss: int = 0, irs: int = 0) -> str:
             f"{(left - irs) & 0xFFFFFFFF}-{(right - irs) & 0xFFFFFFFF}" for left, right in seg.sack
         )
     return text
+
+
+def _written_at_once(config: TcpConfig) -> TcpConfig:
+    if config.snd_buf:
+        return config
+    config = config.copy()
+    config.snd_buf = SEND_BUFFER
+    return config
 
 
 class End:
@@ -116,7 +127,8 @@ class Pair:
     """Ends `a` (a client) and `b` (a server behind a `Listener`), `delay` nanoseconds apart each way.
 
     `now` begins at `start`. `rule` is asked about every segment. `b_mtu`, `a_mtu`: path MTU of each sender.
-    `gso`: largest super-segment either may send, 0 for none.
+    `gso`: largest super-segment either may send, 0 for none. An automatic send buffer is fixed at 4 MiB, so that
+    programs can write whole messages at once, unless `automatic`.
     """
 
     def __init__(
@@ -133,6 +145,7 @@ class Pair:
         b_iss: int = -1,
         a_ts_offset: int = -1,
         b_ts_offset: int = -1,
+        automatic: bool = False,
     ) -> None:
         self.now = start
         self.delay = delay
@@ -141,6 +154,9 @@ class Pair:
         self.mtu = mtu
         self.config = config if config is not None else TcpConfig()
         self.b_config = b_config if b_config is not None else self.config.copy()
+        if not automatic:
+            self.config = _written_at_once(self.config)
+            self.b_config = _written_at_once(self.b_config)
         self.a_addr = bytes(15) + b"\x0a" if ipv6 else b"\x0a\x00\x00\x01"
         self.b_addr = bytes(15) + b"\x0b" if ipv6 else b"\x0a\x00\x00\x02"
         self.a_counters = TcpCounters()
