@@ -49,7 +49,7 @@ def test_streams_both_ways_arrive_whole_and_leave_nothing(seed: int, ethernet: b
     net = Pair(ethernet=ethernet, tx_csum=seed % 2 == 0, gso_max_size=0 if ethernet or seed % 3 else 65535)
     faults = Faults(rng, 0.01 + 0.02 * seed)
     net.wire.filter = faults
-    # Each end tries often enough to be heard while the other is in TIME-WAIT: what comes after it is answered by a reset.
+    # Each end tries often enough to be heard while the other is in TIME-WAIT: what comes later is answered by a reset.
     config = TcpConfig(max_rto=5 * SECOND)
     listener = net.b.listen(0, b"", 80, backlog=20, config=config)
     clients = [net.a.connect(0, B6 if number % 2 else B4, 80, config=config) for number in range(4)]
