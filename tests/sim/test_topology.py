@@ -22,6 +22,7 @@ from plankroad.sim.conditions import Burst, Conditions
 from plankroad.sim.errors import DeadlockError
 from plankroad.sim.host import Host
 from plankroad.sim.pipe import Observer, Pipe
+from plankroad.sim.queue import DropTail
 from plankroad.sim.rules import DROP, Rule
 from plankroad.sim.topology import Network
 from plankroad.wire.packet import Packet
@@ -647,7 +648,9 @@ def test_conditions_of_one_direction() -> None:
     net = Network()
     link = net.link(net.host("a"), net.host("b"), rate="10Mbit/s", queue="64KiB", backward={"rate": "1Mbit/s"})
     assert (link.there.pipe.rate, link.back.pipe.rate) == (10_000_000, 1_000_000)
-    assert (link.there.queue.max_packets, link.there.queue.max_bytes) == (0, 65536)
+    queue = link.there.queue
+    assert isinstance(queue, DropTail)
+    assert (queue.max_packets, queue.max_bytes) == (0, 65536)
     assert Conditions().queue_packets == 1000
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from plankroad.sim.quantity import parse_fraction, parse_rate, parse_size, parse_time
+from plankroad.sim.disciplines import DISCIPLINES, Discipline, discipline_named
+from plankroad.sim.quantity import parse_fraction, parse_length, parse_rate, parse_size, parse_time
 
 #: A queue's default: packets (Linux: txqueuelen).
 DEFAULT_QUEUE = 1000
@@ -46,9 +47,9 @@ class Burst:
 class Conditions:
     """One direction of a link, in the simulator's units (bit/s, ns, bytes, probabilities).
 
-    `queue_packets`, `queue_bytes`: 0 = no such limit. `mark_packets`, `mark_bytes`: packets that find so much in the
-    queue get congestion experienced set where they allow it; 0 = none is marked. `carried_mtu`: packets larger than
-    this are lost without a word (a black hole), 0 = `mtu`.
+    `discipline`: of the queue; None is drop-tail, with `queue_packets`, `queue_bytes` (0 = no such limit) and
+    `mark_packets`, `mark_bytes`: packets that find so much in the queue get congestion experienced set where they allow
+    it; 0 = none is marked. `carried_mtu`: packets larger than this are lost without a word (a black hole), 0 = `mtu`.
     """
 
     rate: int = 0
@@ -62,6 +63,7 @@ class Conditions:
     queue_bytes: int = 0
     mark_packets: int = 0
     mark_bytes: int = 0
+    discipline: Discipline | None = None
     loss: float = 0.0
     burst: Burst | None = None
     duplicate: float = 0.0
@@ -73,22 +75,30 @@ class Conditions:
     def changed(self, given: dict[str, Any]) -> Conditions:
         """These conditions with others in their place, as people write them.
 
-        `queue` and `mark` take a number of packets or a size as text ("64KiB"). Raises ValueError for values that make
+        `queue` and `mark` take a number of packets or a size as text ("64KiB"), `queue` a discipline or its name as
+        well (see `sim.disciplines`). Raises ValueError for values that make
         no sense and TypeError for names that there are not.
         """
         values: dict[str, Any] = {}
         for name, value in given.items():
             if name == "queue":
-                packets, size = _length(value, "queue")
-                values.update(queue_packets=packets, queue_bytes=size)
+                values.update(_queue(value))
             elif name == "mark":
-                packets, size = _length(value, "mark")
+                packets, size = parse_length(value, "mark", 0)
                 values.update(mark_packets=packets, mark_bytes=size)
-            elif name in _NAMES:
+            elif name in _NAMES and name != "discipline":
                 values[name] = _parsed(name, value)
             else:
                 known = ", ".join(sorted([*_NAMES - _SPLIT, "queue", "mark"]))
                 raise TypeError(f"a link has no {name!r}; it has {known}")
+        if values.get("discipline", self.discipline) is not None:
+            for name in _LENGTHS:
+                if given.get(name):
+                    raise ValueError(
+                        f"{name}: that is of the drop-tail queue; other disciplines have limits of their own, "
+                        "for example queue=CoDel(limit=100, ecn=True)"
+                    )
+            values.update(mark_packets=0, mark_bytes=0)
         result = replace(self, **values)
         if result.reorder and not result.reorder_delay:
             raise ValueError(
@@ -102,7 +112,8 @@ class Conditions:
 
 
 _NAMES = {field.name for field in fields(Conditions)}
-_SPLIT = {"queue_packets", "queue_bytes", "mark_packets", "mark_bytes"}
+_LENGTHS = ("queue_packets", "queue_bytes", "mark", "mark_packets", "mark_bytes")  # of the drop-tail queue
+_SPLIT = {"queue_packets", "queue_bytes", "mark_packets", "mark_bytes", "discipline"}
 _TIMES = ("delay", "jitter", "reorder_delay")
 _FRACTIONS = ("loss", "duplicate", "corrupt", "reorder")
 _SIZES = ("mtu", "carried_mtu", "overhead", "queue_bytes", "mark_bytes")
@@ -128,15 +139,21 @@ def _parsed(name: str, value: Any) -> Any:
     return value
 
 
-def _length(value: int | str | None, what: str) -> tuple[int, int]:
-    """Packets and bytes: one of them 0."""
-    if value is None:
-        return 0, 0
-    if isinstance(value, str) and not value.strip().isdigit():
-        return 0, parse_size(value, what)
-    packets = int(value)
-    if packets < (1 if what == "queue" else 0):
-        raise ValueError(
-            f"{what}: {value!r} packets; a queue holds 1 or more (the one in transmission), None: no limit"
-        )
-    return packets, 0
+def _queue(value: int | str | Discipline | None) -> dict[str, Any]:
+    """What `queue` says: the limits of a drop-tail queue, or another discipline."""
+    if isinstance(value, Discipline):
+        return {"discipline": value}
+    if isinstance(value, str):
+        name = value.strip().lower().replace("-", "_")
+        if name in ("droptail", "drop_tail"):
+            return {"discipline": None, "queue_packets": DEFAULT_QUEUE, "queue_bytes": 0}
+        found = discipline_named(name)
+        if found is not None:
+            return {"discipline": found}
+        if name and not (name[0].isdigit() or name[0] == "."):
+            raise ValueError(
+                f"queue: there is no {value!r}; it is a number of packets, text such as '64KiB', one of droptail, "
+                f"{', '.join(sorted(DISCIPLINES))}, or an object of sim.disciplines"
+            )
+    packets, size = parse_length(value, "queue", 1)
+    return {"discipline": None, "queue_packets": packets, "queue_bytes": size}

@@ -8,7 +8,7 @@ from typing import Final
 ARRIVED: Final = 0
 LOST_RANDOM: Final = 1  #: random loss
 LOST_BURST: Final = 2  #: loss of the Gilbert-Elliott model
-LOST_QUEUE: Final = 3  #: no room in the queue before the link
+LOST_QUEUE: Final = 3  #: no room in the queue before the link, or dropped by its management
 LOST_CUT: Final = 4  #: the link was cut, or was cut while the packet was under way
 LOST_MTU: Final = 5  #: larger than the link carries
 LOST_RULE: Final = 6  #: a packet rule dropped it
@@ -43,7 +43,9 @@ def describe(fate: int, note: str) -> str:
     if fate == 0:
         return note
     parts: list[str] = []
-    if fate & LOST_MASK:
+    if fate & LOST_MASK == LOST_QUEUE and note:
+        parts.append("dropped: by the queue")  # the note says by which, and why
+    elif fate & LOST_MASK:
         parts.append(_LOSS_TEXT[fate & LOST_MASK])
     if fate & CORRUPTED:
         parts.append("damaged")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from plankroad.sim.conditions import Conditions
 from plankroad.sim.events import Simulator
 from plankroad.sim.faults import Corruption, Duplication, Fault, GilbertElliott, RandomLoss, Reordering
-from plankroad.sim.pipe import Pipe, PipeCounters, Sink
+from plankroad.sim.pipe import Pipe, Sink
+from plankroad.sim.pipe_counters import PipeCounters
 from plankroad.sim.quantity import parse_time
-from plankroad.sim.queue import DropTail
+from plankroad.sim.queue import DropTail, Queue
 from plankroad.sim.queue_delay import QueueDelay
 from plankroad.sim.rng import stream
 from plankroad.sim.rules import Rule, RuleList
@@ -39,10 +40,11 @@ class Direction:
         conditions: Conditions,
         ethernet: bool,
     ) -> None:
-        self.conditions = conditions
-        self.queue = DropTail()
+        self.conditions = Conditions()
+        self._drop_tail = DropTail()
+        self._queue_rng = stream(seed, f"queue {name}")
         self.pipe = Pipe(
-            simulator, name, number, sink, port, stream(seed, f"jitter {name}"), self.queue, ethernet=ethernet
+            simulator, name, number, sink, port, stream(seed, f"jitter {name}"), self._drop_tail, ethernet=ethernet
         )
         self.rules = RuleList(name, ethernet, stream(seed, f"rules {name}"))
         self._loss = RandomLoss(0.0, stream(seed, f"loss {name}"))
@@ -52,9 +54,14 @@ class Direction:
         self._reorder = Reordering(0.0, 0, stream(seed, f"reorder {name}"))
         self.apply(conditions)
 
+    @property
+    def queue(self) -> Queue:
+        """The queue that is in force."""
+        return self.pipe.queue
+
     def apply(self, conditions: Conditions) -> None:
         """Let these conditions hold from now on."""
-        self.conditions = conditions
+        discipline = conditions.discipline
         pipe = self.pipe
         pipe.rate = conditions.rate
         pipe.delay = conditions.delay
@@ -62,10 +69,13 @@ class Direction:
         pipe.jitter_reorders = conditions.jitter_reorders
         pipe.mtu = conditions.carried_mtu or conditions.mtu
         pipe.overhead = conditions.overhead
-        self.queue.max_packets = conditions.queue_packets
-        self.queue.max_bytes = conditions.queue_bytes
-        self.queue.mark_packets = conditions.mark_packets
-        self.queue.mark_bytes = conditions.mark_bytes
+        self._drop_tail.max_packets = conditions.queue_packets
+        self._drop_tail.max_bytes = conditions.queue_bytes
+        self._drop_tail.mark_packets = conditions.mark_packets
+        self._drop_tail.mark_bytes = conditions.mark_bytes
+        if discipline != self.conditions.discipline:
+            pipe.set_queue(self._drop_tail if discipline is None else discipline.make(self._queue_rng))
+        self.conditions = conditions
         self._loss.probability = conditions.loss
         burst = conditions.burst
         if burst is not None:
@@ -263,7 +273,7 @@ class Link:
     # Looking
 
     def counters(self) -> dict[str, int]:
-        """The counts of both directions together: see `sim.pipe.PipeCounters`."""
+        """The counts of both directions together: see `sim.pipe_counters.PipeCounters`."""
         return add_up([self.there.pipe.counters, self.back.pipe.counters])
 
     def direction(self, toward: Node | str) -> Direction:

@@ -1,7 +1,10 @@
 """One direction of a link: queue, transmission, the way, faults on it, and the arrival.
 
-All that happens to a packet is decided when it comes (transmission is in order, so when it will be over is known), but
-a packet that is lost on the way travels on as its own ghost: it is told to the observers at the time at which it would
+Packets take one of two ways through the queue. The fast one decides all that happens to a packet when it comes:
+transmission is in order, so when it will be over is known. Where the queue is a `HoldingQueue` a packet is put into it,
+and a `Transmitter` takes the next one out each time the link gets free; the rest is decided then.
+
+A packet that is lost on the way travels on as its own ghost: it is told to the observers at the time at which it would
 have arrived, among those that do. So a capture shows every packet once, with what became of it, in order of time.
 """
 
@@ -9,7 +12,6 @@ from __future__ import annotations
 
 from collections import deque
 from random import Random
-from typing import Final
 
 from plankroad.compat import mypyc_attr
 from plankroad.link.segmentation import segment
@@ -18,30 +20,21 @@ from plankroad.sim.fate import (
     ARRIVED,
     CORRUPTED,
     DUPLICATE,
-    LOST_BURST,
     LOST_CUT,
     LOST_INVALID,
     LOST_MASK,
     LOST_MTU,
     LOST_NOBODY,
     LOST_QUEUE,
-    LOST_RANDOM,
-    LOST_RULE,
     MARKED,
 )
 from plankroad.sim.faults import Fault, Transit
-from plankroad.sim.queue import MARK, REFUSE, Queue
+from plankroad.sim.pipe_counters import PipeCounters
+from plankroad.sim.queue import MARK, REFUSE, REFUSE_EARLY, Queue
+from plankroad.sim.queue_held import Held, HoldingQueue
+from plankroad.sim.queue_packet import frame_header, ip_start, mark_ce
 from plankroad.units import SECOND
-from plankroad.wire.checksum import update
 from plankroad.wire.packet import Packet
-
-#: The Ethernet header, which an MTU does not count, and that of one 802.1Q tag.
-ETHERNET_HEADER: Final = 14
-VLAN_TAG: Final = 4
-
-#: RFC 3168 section 5: the two bits of the traffic class that tell of congestion.
-ECN_MASK: Final = 0x03
-ECN_CE: Final = 0x03
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -84,106 +77,6 @@ class QueueObserver:
         raise NotImplementedError
 
 
-class PipeCounters:
-    """Counts of one direction.
-
-    `packets`, `bytes`: what came to be sent (a super-segment counts as the packets it is cut into).
-    `arrived`, `arrived_bytes`: what got to the other end, copies and damaged packets included.
-    `lost_*`: by cause. `corrupted`, `duplicated`, `marked`: what was done to packets. `reordered`: packets that arrived
-    after one that was sent later.
-    """
-
-    __slots__ = (
-        "arrived",
-        "arrived_bytes",
-        "bytes",
-        "corrupted",
-        "duplicated",
-        "lost_burst",
-        "lost_cut",
-        "lost_invalid",
-        "lost_mtu",
-        "lost_nobody",
-        "lost_queue",
-        "lost_random",
-        "lost_rule",
-        "marked",
-        "packets",
-        "reordered",
-    )
-
-    def __init__(self) -> None:
-        self.packets: int = 0
-        self.bytes: int = 0
-        self.arrived: int = 0
-        self.arrived_bytes: int = 0
-        self.lost_random: int = 0
-        self.lost_burst: int = 0
-        self.lost_queue: int = 0
-        self.lost_cut: int = 0
-        self.lost_mtu: int = 0
-        self.lost_rule: int = 0
-        self.lost_invalid: int = 0
-        self.lost_nobody: int = 0
-        self.corrupted: int = 0
-        self.duplicated: int = 0
-        self.reordered: int = 0
-        self.marked: int = 0
-
-    def lose(self, cause: int) -> None:
-        """Count a loss."""
-        if cause == LOST_RANDOM:
-            self.lost_random += 1
-        elif cause == LOST_BURST:
-            self.lost_burst += 1
-        elif cause == LOST_QUEUE:
-            self.lost_queue += 1
-        elif cause == LOST_CUT:
-            self.lost_cut += 1
-        elif cause == LOST_MTU:
-            self.lost_mtu += 1
-        elif cause == LOST_RULE:
-            self.lost_rule += 1
-        elif cause == LOST_NOBODY:
-            self.lost_nobody += 1
-        else:
-            self.lost_invalid += 1
-
-    def lost(self) -> int:
-        """All losses."""
-        return (
-            self.lost_random
-            + self.lost_burst
-            + self.lost_queue
-            + self.lost_cut
-            + self.lost_mtu
-            + self.lost_rule
-            + self.lost_invalid
-            + self.lost_nobody
-        )
-
-    def as_dict(self) -> dict[str, int]:
-        """Every count by its name."""
-        return {
-            "packets": self.packets,
-            "bytes": self.bytes,
-            "arrived": self.arrived,
-            "arrived_bytes": self.arrived_bytes,
-            "lost_random": self.lost_random,
-            "lost_burst": self.lost_burst,
-            "lost_queue": self.lost_queue,
-            "lost_cut": self.lost_cut,
-            "lost_mtu": self.lost_mtu,
-            "lost_rule": self.lost_rule,
-            "lost_invalid": self.lost_invalid,
-            "lost_nobody": self.lost_nobody,
-            "corrupted": self.corrupted,
-            "duplicated": self.duplicated,
-            "reordered": self.reordered,
-            "marked": self.marked,
-        }
-
-
 class Straggler(Event):
     """The arrival of one packet that does not keep its place in the row."""
 
@@ -203,6 +96,19 @@ class Straggler(Event):
         self.pipe.end(self.packet, self.sent, self.fate, self.note, self.place)
 
 
+class Transmitter(Event):
+    """The end of a transmission, where a queue holds packets: the next one's begins."""
+
+    __slots__ = ("pipe",)
+
+    def __init__(self, pipe: Pipe) -> None:
+        super().__init__()
+        self.pipe = pipe
+
+    def run(self) -> None:
+        self.pipe.transmit()
+
+
 class Pipe(Event):
     """One direction of a link.
 
@@ -211,8 +117,9 @@ class Pipe(Event):
     nevertheless, unless `jitter_reorders`. `mtu`: the largest IP packet that is carried. `overhead`: bytes added to
     each packet on the wire, for the transmission time only. `number`: the pipe's in its network, `port`: at its sink.
     `before` are the faults that decide whether, and how often, a packet arrives; `behind` those that each copy meets.
-    `down`: the link is cut. `nobody`: there is no one at the other end. Changes act on packets that come afterwards,
-    but these two on those that are under way as well.
+    `down`: the link is cut. `nobody`: there is no one at the other end. Changes act on packets that come afterwards
+    (where the queue holds packets: whose transmission begins afterwards), but these two on those that are under way as
+    well. `queue` is changed by `set_queue` only; no two pipes have the same.
     """
 
     __slots__ = (
@@ -223,6 +130,7 @@ class Pipe(Event):
         "delay",
         "down",
         "ethernet",
+        "holding",
         "jitter",
         "jitter_reorders",
         "jitter_rng",
@@ -242,6 +150,7 @@ class Pipe(Event):
         "sim",
         "sink",
         "stragglers",
+        "transmitter",
     )
 
     def __init__(
@@ -266,6 +175,8 @@ class Pipe(Event):
         self.port = port
         self.jitter_rng = jitter_rng
         self.queue = queue
+        self.holding: HoldingQueue | None = queue if isinstance(queue, HoldingQueue) else None
+        self.transmitter = Transmitter(self)
         self.mtu = mtu
         self.rate = rate
         self.delay = delay
@@ -314,23 +225,27 @@ class Pipe(Event):
         if self.down:
             self.end(packet, now, LOST_CUT, "", 0)
             return
-        if size > self.mtu and (not self.ethernet or size > self.mtu + self._frame_header(packet.head)):
+        if size > self.mtu and (not self.ethernet or size > self.mtu + frame_header(packet.head)):
             self.end(packet, now, LOST_MTU, f"{size} bytes, MTU {self.mtu}", 0)
+            return
+        rate = self.rate
+        if self.holding is not None and (rate or self.holding.waiting_packets):
+            self._hold(packet, now, size)
             return
         fate = ARRIVED
         departure = now
-        rate = self.rate
         if rate:
             queue = self.queue
             queue.depart(now)
             start = self.busy_until if self.busy_until > now else now
             verdict = queue.admit(now, size, start)
-            if verdict == REFUSE:
-                self.end(packet, now, LOST_QUEUE, "", 0)
-                return
-            if verdict == MARK and self._mark(packet):
-                fate = MARKED
-                counters.marked += 1
+            if verdict:
+                if verdict not in (REFUSE, REFUSE_EARLY) and self._mark(packet):
+                    fate = MARKED
+                    counters.marked += 1
+                elif verdict != MARK:
+                    self._refuse(packet, now, verdict != REFUSE)
+                    return
             departure = start + ((size + self.overhead) * 8 * SECOND + rate - 1) // rate
             self.busy_until = departure
             queue.enter(size, departure)
@@ -341,6 +256,120 @@ class Pipe(Event):
             self._through_faults(packet, now, departure, fate)
         else:
             self._travel(packet, now, departure + self.delay, fate, "", False)
+
+    def _refuse(self, packet: Packet, now: int, early: bool) -> None:
+        """The queue does not take a packet."""
+        name = self.queue.name
+        if early:
+            self.counters.dropped_early += 1
+        self.end(packet, now, LOST_QUEUE, f"{name}: {'early' if early else 'full'}" if name else "", 0)
+
+    # Queues that hold packets
+
+    def _hold(self, packet: Packet, now: int, size: int) -> None:
+        """Put a packet into the queue; if the link is free, transmission begins."""
+        queue = self.holding
+        assert queue is not None
+        if queue.waiting_packets and self.busy_until <= now:
+            self.transmit()  # a transmission ends at this very moment: there is one packet less in the queue
+        queue.depart(now)
+        queue.put(now, Held(packet, now, size, ip_start(packet.head, self.ethernet)))
+        if queue.dropped:
+            self._lose_dropped(queue)
+        self._go_on()
+
+    def transmit(self) -> None:
+        """The link may be free: begin to transmit what is next in the queue, until it is not."""
+        queue = self.holding
+        if queue is None:
+            return
+        now = self.sim.now
+        while self.busy_until <= now:
+            queue.depart(now)
+            held = queue.take(now)
+            if queue.dropped:
+                self._lose_dropped(queue)
+            if held is None:
+                return
+            rate = self.rate
+            departure = now
+            if rate:
+                departure += ((held.size + self.overhead) * 8 * SECOND + rate - 1) // rate
+            self._transmit_held(held, now, departure)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Come back when the link gets free, if anything waits."""
+        queue = self.holding
+        if queue is None or not queue.waiting_packets:
+            return
+        if self.busy_until <= self.sim.now:
+            self.transmit()
+        elif not self.transmitter.order or self.transmitter.when != self.busy_until:
+            self.sim.schedule(self.transmitter, self.busy_until)
+
+    def _transmit_held(self, held: Held, begins: int, departure: int) -> None:
+        self.busy_until = departure
+        self.queue.enter(held.size, departure)
+        if held.fate & MARKED:
+            self.counters.marked += 1
+        if self.queue_observers:
+            for observer in self.queue_observers:
+                observer.waited(self, held.packet, held.came, begins, departure)
+        if self.before or self.behind:
+            self._through_faults(held.packet, held.came, departure, held.fate)
+        else:
+            self._travel(held.packet, held.came, departure + self.delay, held.fate, "", False)
+
+    def _lose_dropped(self, queue: HoldingQueue) -> None:
+        dropped = queue.dropped
+        queue.dropped = []
+        for held in dropped:
+            if held.early:
+                self.counters.dropped_early += 1
+            self._lose_held(held, LOST_QUEUE)
+
+    def _lose_held(self, held: Held, cause: int) -> None:
+        if held.fate & MARKED:
+            self.counters.marked += 1
+        self.end(held.packet, held.came, held.fate | cause, held.note, 0)
+
+    def set_queue(self, queue: Queue) -> None:
+        """Let another queue stand before the link. What waits goes on waiting in it, as far as it takes it.
+
+        A queue that decides at arrival takes all of it. Raises ValueError for a queue that another pipe uses.
+        """
+        old = self.queue
+        if queue is old:
+            return
+        new_holding = queue if isinstance(queue, HoldingQueue) else None
+        if queue.leaving or (new_holding is not None and new_holding.waiting_packets):
+            raise ValueError("a queue that is in use cannot be that of another pipe; make one for each")
+        now = self.sim.now
+        waiting: list[Held] = [] if self.holding is None else self.holding.release()
+        old.depart(now)
+        queue.leaving.extend(old.leaving)
+        queue.queued_bytes = old.queued_bytes
+        old.clear()
+        self.queue = queue
+        self.holding = new_holding
+        if new_holding is not None:
+            for held in waiting:
+                new_holding.put(now, held)
+            if new_holding.dropped:
+                self._lose_dropped(new_holding)
+            self._go_on()
+            return
+        self.sim.cancel(self.transmitter)
+        for held in waiting:
+            begins = self.busy_until if self.busy_until > now else now
+            rate = self.rate
+            departure = begins
+            if rate:
+                departure += ((held.size + self.overhead) * 8 * SECOND + rate - 1) // rate
+            self._transmit_held(held, begins, departure)
+
+    # The way
 
     def _through_faults(self, packet: Packet, now: int, departure: int, fate: int) -> None:
         transit = Transit(packet, fate)
@@ -386,8 +415,8 @@ class Pipe(Event):
         if self.jitter:
             jitter: float = self.jitter_rng.random()
             arrival += int((2.0 * jitter - 1.0) * self.jitter)
-            if arrival < now:
-                arrival = now
+            if arrival < sim.now:
+                arrival = sim.now
         place = sim.last_order + 1
         sim.last_order = place
         if overtaken or self.jitter_reorders:
@@ -455,6 +484,10 @@ class Pipe(Event):
             lost[place] = (straggler.packet, straggler.sent, straggler.fate, straggler.note)
         self.row.clear()
         self.stragglers.clear()
+        waiting: list[Held] = []
+        if self.holding is not None:
+            waiting = self.holding.release()
+            sim.cancel(self.transmitter)
         self.queue.clear()
         self.busy_until = sim.now
         self.last_arrival = sim.now
@@ -463,6 +496,8 @@ class Pipe(Event):
             if not fate & LOST_MASK:
                 fate |= LOST_CUT
             self.end(packet, sent, fate, note, place)
+        for held in waiting:
+            self._lose_held(held, LOST_CUT)
 
     def heal(self) -> None:
         """Carry packets again."""
@@ -470,46 +505,19 @@ class Pipe(Event):
 
     def on_the_way(self) -> int:
         """Packets that have come and not arrived, those that will be lost included."""
-        return len(self.row) + len(self.stragglers)
+        count = len(self.row) + len(self.stragglers)
+        return count if self.holding is None else count + self.holding.waiting_packets
 
     def backlog(self, now: int) -> tuple[int, int]:
         """Packets and bytes in the queue at `now`, the packet in transmission included."""
         queue = self.queue
         queue.depart(now)
-        return len(queue.leaving), queue.queued_bytes
-
-    def _frame_header(self, frame: bytes) -> int:
-        """The bytes of Ethernet header that come on top of the MTU."""
-        length = ETHERNET_HEADER
-        while len(frame) >= length and (frame[length - 2] << 8 | frame[length - 1]) in (0x8100, 0x88A8):
-            length += VLAN_TAG
-        return length
+        holding = self.holding
+        if holding is None:
+            return len(queue.leaving), queue.queued_bytes
+        return len(queue.leaving) + holding.waiting_packets, queue.queued_bytes + holding.waiting_bytes
 
     def _mark(self, packet: Packet) -> bool:
-        """Set congestion experienced in an IP packet whose sender takes part (RFC 3168 section 5); False otherwise."""
-        head = packet.head
-        start = self._frame_header(head) if self.ethernet else 0
-        if start and (len(head) < start or (head[start - 2] << 8 | head[start - 1]) not in (0x0800, 0x86DD)):
-            return False
-        if len(head) < start + 20:
-            return False
-        old = head[start] << 8 | head[start + 1]
-        version = old >> 12
-        if version == 4:
-            if old & ECN_MASK == 0:
-                return False
-            new = old | ECN_CE
-            check = update(head[start + 10] << 8 | head[start + 11], old, new)
-            packet.head = (
-                head[:start]
-                + new.to_bytes(2, "big")
-                + head[start + 2 : start + 10]
-                + check.to_bytes(2, "big")
-                + head[start + 12 :]
-            )
-            return True
-        # RFC 8200 section 3: the traffic class lies 4 bits after the start.
-        if version == 6 and (old >> 4) & ECN_MASK:
-            packet.head = head[:start] + (old | ECN_CE << 4).to_bytes(2, "big") + head[start + 2 :]
-            return True
-        return False
+        """Set congestion experienced, where the packet's sender takes part (RFC 3168 section 5); False otherwise."""
+        start = ip_start(packet.head, self.ethernet)
+        return start >= 0 and mark_ce(packet, start)

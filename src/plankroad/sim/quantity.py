@@ -110,6 +110,30 @@ def parse_size(value: int | str, what: str = "size") -> int:
     return result
 
 
+def parse_length(value: int | str | None, what: str, least: int) -> tuple[int, int]:
+    """Packets and bytes from a number of packets (`least` or more), or from text with a unit ("64KiB").
+
+    One of the two is 0; both are for None. Raises ValueError, naming `what`.
+    """
+    if value is None:
+        return 0, 0
+    if isinstance(value, str) and not value.strip().isdigit():
+        size = parse_size(value, what)
+        if size < least:
+            raise ValueError(f"{what}: {value!r} is less than {least} byte")
+        return 0, size
+    if not isinstance(value, (int, str)):
+        raise ValueError(
+            f"{what}: {value!r} is no length; write packets as a number, or bytes as text such as '64KiB'"
+        )
+    packets = int(value)
+    if packets < least:
+        raise ValueError(
+            f"{what}: {value!r} packets; a queue holds {least} or more (the one in transmission), None: no limit"
+        )
+    return packets, 0
+
+
 def parse_fraction(value: float, what: str) -> float:
     """A probability. Raises ValueError, naming `what`, unless it is a number from 0 to 1."""
     if isinstance(value, (int, float)) and 0 <= value <= 1:

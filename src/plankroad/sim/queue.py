@@ -2,6 +2,7 @@
 
 A pipe with a rate sends in order of arrival, so the moment at which a packet's transmission ends is known when it
 comes. A queue therefore keeps no packets: it keeps the times at which those in it will have left, and their sizes.
+Queues that decide later than that, or change the order, are `sim.queue_held.HoldingQueue`s.
 """
 
 from __future__ import annotations
@@ -15,18 +16,22 @@ from plankroad.compat import mypyc_attr
 ADMIT: Final = 0
 REFUSE: Final = 1
 MARK: Final = 2  #: let it in, with congestion experienced set where the packet allows it
+REFUSE_EARLY: Final = 3  #: refuse it although there is room
+MARK_OR_REFUSE: Final = 4  #: mark it and let it in, or refuse it (early) where it cannot be marked
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Queue:
     """Decides on each packet that comes to a pipe with a rate. Base of all queues; this one never refuses.
 
-    The packet that is being transmitted counts as in the queue.
+    The packet that is being transmitted counts as in the queue. `name` is that of the discipline, for the notes of
+    packets that it drops; empty: such packets have none.
     """
 
-    __slots__ = ("leaving", "queued_bytes")
+    __slots__ = ("leaving", "name", "queued_bytes")
 
     def __init__(self) -> None:
+        self.name: str = ""
         self.leaving: deque[tuple[int, int]] = deque()  # (when its transmission ends, bytes)
         self.queued_bytes: int = 0
 
@@ -67,8 +72,8 @@ class DropTail(Queue):
 
     def __init__(self, max_packets: int = 0, max_bytes: int = 0, mark_packets: int = 0, mark_bytes: int = 0) -> None:
         super().__init__()
-        if max_packets < 0 or max_bytes < 0 or mark_packets < 0 or mark_bytes < 0:
-            raise ValueError("the limits of a queue are numbers of packets and bytes, 0 for none")
+        check_limits(max_packets, max_bytes)
+        check_limits(mark_packets, mark_bytes)
         self.max_packets = max_packets
         self.max_bytes = max_bytes
         self.mark_packets = mark_packets
@@ -85,3 +90,9 @@ class DropTail(Queue):
         if (self.mark_packets and length >= self.mark_packets) or (self.mark_bytes and queued >= self.mark_bytes):
             return MARK
         return ADMIT
+
+
+def check_limits(packets: int, size: int) -> None:
+    """Raise ValueError for what cannot be a limit."""
+    if packets < 0 or size < 0:
+        raise ValueError("the limits of a queue are numbers of packets and bytes, 0 for none")

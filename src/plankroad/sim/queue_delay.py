@@ -5,7 +5,7 @@
     print(delay.mean() / 1e6, delay.percentile(95) / 1e6, delay.maximum / 1e6)  # milliseconds
 
 The delay of a packet is the time from its coming to the beginning of its transmission: what RFC 8289 section 3.1 calls
-the sojourn time. Packets that the queue dropped have none; see `sim.pipe.PipeCounters` for them.
+the sojourn time. Packets that the queue dropped have none; see `sim.pipe_counters.PipeCounters` for them.
 """
 
 from __future__ import annotations

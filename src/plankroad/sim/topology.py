@@ -187,7 +187,8 @@ class Network:
         `rate` bit/s or text ("10Mbit/s"), without one no packet ever waits; `delay`, `jitter` seconds or text ("20ms"),
         the jitter even, both ways, in order unless `jitter_reorders`; `mtu` bytes (1500); `carried_mtu`: larger packets
         vanish without a word; `overhead` bytes a packet; `queue` packets or text ("64KiB"), None no limit (1000
-        packets); `mark` packets or text: from there on congestion experienced is marked; `loss`, `duplicate`, `corrupt`
+        packets), or a discipline: "red", "codel", "fq_codel", "pie" or an object of `sim.disciplines`; `mark` packets
+        or text: from there on congestion experienced is marked (drop-tail only); `loss`, `duplicate`, `corrupt`
         and `reorder` probabilities, with `corrupt_bits` flipped (1) and `reorder_delay` to be held back;
         `burst` a `sim.conditions.Burst`.
 
@@ -260,7 +261,7 @@ class Network:
         return self.simulator.now / 1e9
 
     def counters(self) -> dict[str, int]:
-        """The counts of all links together: see `sim.pipe.PipeCounters`."""
+        """The counts of all links together: see `sim.pipe_counters.PipeCounters`."""
         return add_up([direction.pipe.counters for link in self.links for direction in (link.there, link.back)])
 
     def dropped(self) -> dict[str, int]:
