@@ -96,6 +96,7 @@ def make(rng: random.Random) -> ScriptedPeer:
         peer_iss=rng.choice((0, 1_000_000, MASK - 50, MASK, 0x7FFFFFF0)),
         iss=rng.choice((-1, 0, MASK, MASK - 1000, 0x7FFFFFF0)),
         mtu=rng.choice(MTUS),
+        pacing=rng.random() < 0.5,
     )
     peer.reads = rng.random() < 0.6
     return peer

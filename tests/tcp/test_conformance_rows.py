@@ -131,7 +131,7 @@ def test_no_new_data_after_the_window_shrank_and_old_data_is_sent_again() -> Non
     peer.conn.send(peer.now, bytes(5000))
     peer.segment(".", ack=1, wnd=2000)
     assert peer.output() == []
-    [first] = peer.next_timer()
+    [first] = peer.timeout()
     assert (first.seq, len(first.payload)) == (1, MSS)
     again = peer.segment(".", ack=1001, wnd=2000)
     assert [seg.seq for seg in again] == [1001, 2001]

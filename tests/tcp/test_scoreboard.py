@@ -5,24 +5,28 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plankroad.tcp.constants import DUP_THRESH
 from plankroad.tcp.scoreboard import Scoreboard
 
 SMSS = 10
 
 
 class Model:
-    """Each outstanding octet: [sacked, lost, retransmitted]."""
+    """Each outstanding octet: [sacked, lost, retransmitted], and when it was last sent."""
 
     def __init__(self, una: int) -> None:
         self.una = una
         self.octets: dict[int, list[bool]] = {}
+        self.sent_at: dict[int, int] = {}
 
-    def is_lost(self, seq: int) -> bool:
-        """IsLost () of RFC 6675 section 4, word by word."""
-        above = sorted(i for i, o in self.octets.items() if i > seq and o[0])
-        blocks = sum(1 for i in above if i - 1 not in above)
-        return blocks >= DUP_THRESH or len(above) > (DUP_THRESH - 1) * SMSS
+    def detect_lost(self, xmit_ts: int, wait: int, now: int) -> int:
+        """RACK_detect_loss () of RFC 8985 section 6.2, step 5, an octet at a time."""
+        fresh = 0
+        for i, o in self.octets.items():
+            in_flight = not o[0] and (not o[1] or o[2])
+            if in_flight and self.sent_at[i] < xmit_ts and self.sent_at[i] + wait <= now:
+                o[1], o[2] = True, False
+                fresh += 1
+        return fresh
 
 
 @given(
@@ -40,10 +44,12 @@ def test_sums_and_marks_agree_with_a_record_for_each_octet(base: int, steps: lis
             board.add(nxt, nxt + length, now)
             for i in range(nxt, nxt + length):
                 model.octets[i] = [False, False, False]
+                model.sent_at[i] = now
             nxt += length
         elif kind == 1 and nxt > model.una:
             upto = model.una + offset % (nxt - model.una + 1)
-            board.ack(upto)
+            board.begin_ack(now)
+            assert board.ack(upto) == sum(1 for i in range(model.una, upto) if not model.octets[i][0])
             for i in range(model.una, upto):
                 del model.octets[i]
             model.una = upto
@@ -51,13 +57,20 @@ def test_sums_and_marks_agree_with_a_record_for_each_octet(base: int, steps: lis
             left = model.una + offset % (nxt - model.una)
             right = min(nxt, left + length)
             fresh = [i for i in range(left, right) if not model.octets[i][0]]
-            assert board.sack(left, right) == len(fresh)
+            latest = max((model.sent_at[i] for i in fresh), default=-1)
+            board.begin_ack(now)
+            assert board.sack(left, right, SMSS) == len(fresh)
+            assert board.newest_sent_at == latest
             for i in fresh:
                 model.octets[i] = [True, False, False]
-            expected = {i for i, o in model.octets.items() if not o[0] and (o[1] or model.is_lost(i))}
-            board.mark_lost(SMSS)
-            for i in expected:
-                model.octets[i][1] = True
+            if latest >= 0:
+                assert board.detect_lost(latest, 0, length, now) == model.detect_lost(latest, length, now)
+                waiting = [
+                    model.sent_at[i]
+                    for i, o in model.octets.items()
+                    if not o[0] and (not o[1] or o[2]) and model.sent_at[i] < latest
+                ]
+                assert board.next_deadline == (min(waiting) + length if waiting else -1)
         elif kind == 3:
             sent = board.next_lost()
             candidates = [i for i, o in model.octets.items() if o[1] and not o[2]]
@@ -70,11 +83,16 @@ def test_sums_and_marks_agree_with_a_record_for_each_octet(base: int, steps: lis
                 board.resent(sent, n, now)
                 for i in range(start, start + n):
                     model.octets[i][2] = True
+                    model.sent_at[i] = now
         elif kind == 4 and offset > 150:
             board.mark_all_lost()
             for o in model.octets.values():
                 if not o[0]:
                     o[1], o[2] = True, False
+        elif kind == 4 and offset > 140:
+            board.unmark_lost()
+            for o in model.octets.values():
+                o[1] = False
         values = list(model.octets.values())
         assert board.sacked == sum(o[0] for o in values)
         assert board.lost == sum(o[1] for o in values)
@@ -94,10 +112,12 @@ def test_only_octets_sent_once_give_a_sample() -> None:
     lost = board.next_lost()
     assert lost is not None
     board.resent(lost, 10, 300)
+    board.begin_ack(400)
     board.ack(20)
     assert board.acked_ever_retransmitted
     board.add(20, 30, 400)
     board.add(30, 40, 500)
+    board.begin_ack(600)
     board.ack(40)
     assert not board.acked_ever_retransmitted
     assert (board.acked_first_sent_at, board.acked_last_sent_at) == (400, 500)

@@ -26,9 +26,9 @@ def test_trouble_is_told_at_r1_and_the_connection_ends_at_r2() -> None:
     began = peer.now
     peer.send(b"hello?")
     for _ in range(2):
-        peer.next_timer()
+        peer.timeout()
     assert not peer.events & EVENT_SOFT_ERROR
-    peer.next_timer()
+    peer.timeout()
     assert peer.events & EVENT_SOFT_ERROR
     assert peer.state == "ESTABLISHED"
     out = peer.advance(300 * SECOND)

@@ -9,6 +9,7 @@ import pytest
 
 from plankroad.endpoint import EVENT_WRITABLE
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.constants import TIMER_DELAYED_ACK
 from plankroad.testing.pair import Pair
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, NEVER, SECOND
@@ -153,7 +154,7 @@ def test_an_acknowledgement_rides_on_data() -> None:
     assert peer.segment("P.", seq=1, ack=1, data=b"question") == []
     [answer] = peer.send(b"answer")
     assert answer.ack == 9
-    assert peer.conn.tcb.timers[2] == NEVER
+    assert peer.conn.tcb.timers[TIMER_DELAYED_ACK] == NEVER
 
 
 def test_a_gap_and_its_filling_are_acknowledged_at_once() -> None:

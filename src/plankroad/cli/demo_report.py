@@ -25,7 +25,7 @@ DROPS: Final = {
 RETRANSMISSIONS: Final = {
     "fast": "fast",
     "timeout": "after a timeout",
-    "rescue": "rescue of the tail",
+    "probe": "tail loss probe",
     "syn": "SYN",
     "path_mtu": "for a smaller path MTU",
 }

@@ -278,7 +278,7 @@ class Demo:
         causes = {
             "fast": sum(one.retransmitted_fast for one in tcp),
             "timeout": sum(one.retransmitted_timeout for one in tcp),
-            "rescue": sum(one.retransmitted_rescue for one in tcp),
+            "probe": sum(one.retransmitted_probe for one in tcp),
             "path_mtu": sum(one.retransmitted_path_mtu for one in tcp),
             "syn": sum(one.retransmitted_syn for one in tcp),
         }

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
 from plankroad.tcp.autotune import follow_window
+from plankroad.tcp import pacing, rack, rate, tlp, undo
 from plankroad.tcp.cc.base import AckSample
 from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.constants import (
     CLOSING,
+    CWR,
     ESTABLISHED,
     FAST_OPEN_PASSIVE,
     FIN_WAIT_1,
     FIN_WAIT_2,
     LAST_ACK,
+    OPEN,
     RECOVERY,
     SYN_RECEIVED,
     TIMER_KEEPALIVE,
     TIMER_LINGER,
     TIMER_PERSIST,
+    TIMER_PROBE,
     TIMER_RETRANSMIT,
     TIMER_TIME_WAIT,
     TIMER_USER,
@@ -26,8 +30,8 @@ from plankroad.tcp.constants import (
 from plankroad.tcp.ending import end_connection, enter_time_wait, set_state
 from plankroad.tcp.fastopen import on_answer
 from plankroad.tcp.handshake import adopt_user_timeout, establish, syn_acknowledged
-from plankroad.tcp.recovery import after_ack, detect_spurious
-from plankroad.tcp.seq import MASK32, unwrap
+from plankroad.tcp.recovery import after_ack
+from plankroad.tcp.seq import HALF32, MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.segment import FIN, SYN, Segment
@@ -70,8 +74,11 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
     flight = t.pipe()
     had_outstanding = t.snd_nxt > t.snd_una
     window_changed = _update_window(t, now, seg, start, ack)
-    sacked = _take_sacks(t, seg, ack) if t.sack_ok and seg.sack else 0
     acked = ack - t.snd_una
+    t.scoreboard.begin_ack(_answered_until(t, now, seg) if t.bytes_retransmitted else 0)
+    t.fresh_acked = 0
+    t.dsack_end = -1
+    sacked = _take_sacks(t, now, seg, ack) if t.sack_ok and seg.sack else 0
     duplicate = False
     if acked > 0:
         _advance(t, now, seg, ack, acked)
@@ -88,8 +95,11 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         )
         if duplicate:
             t.counters.duplicate_acks_received += 1
-    if acked or sacked or duplicate:
-        _control(t, now, acked, sacked, duplicate, flight)
+    if acked or sacked or duplicate or t.dsack_end >= 0:
+        # Where there is SACK a duplicate that says more by it is not one that only repeats.
+        _control(t, now, acked, sacked, duplicate and not (t.sack_ok and seg.sack), flight)
+        if acked or sacked:
+            tlp.schedule(t, now)
     if t.probes and acked == 0:
         # The peer answered a probe: it lives, and owes nothing (MUST-37).
         t.unanswered_since = -1
@@ -131,7 +141,22 @@ def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool
     return True
 
 
-def _take_sacks(t: Tcb, seg: Segment, ack: int) -> int:
+def _answered_until(t: Tcb, now: int, seg: Segment) -> int:
+    """When a range that was sent again must have been sent, at the latest, for this ACK to be the answer to that.
+
+    RFC 8985 section 6.2, step 2: "If ACK.ts_option.echo_reply < Segment.xmit_ts: Continue. If rtt < RACK.min_rtt:
+    Continue".
+    """
+    limit = now - t.rtt.min_rtt if t.rtt.samples else now
+    if t.ts_ok and seg.has_ts:
+        age = (t.ts_now(now) - seg.ts_ecr) & MASK32
+        if age < HALF32:
+            # The echoed tick lasts until the next one begins.
+            limit = min(limit, (now // MILLISECOND - age + 1) * MILLISECOND - 1)
+    return limit
+
+
+def _take_sacks(t: Tcb, now: int, seg: Segment, ack: int) -> int:
     """Mark what the SACK blocks report; returns the octets newly reported."""
     sacked = 0
     board = t.scoreboard
@@ -146,29 +171,43 @@ def _take_sacks(t: Tcb, seg: Segment, ack: int) -> int:
             continue
         if right <= ack:
             # RFC 2883 section 4: a first block below the cumulative ACK reports a duplicate. Others are old news.
-            if is_first:
-                t.counters.dsack_received += 1
+            if is_first and left >= t.snd_una - max(t.max_snd_wnd, 65535):
+                _dsack(t, now, left, right)
+            continue
+        if is_first and len(seg.sack) > 1 and _covers(seg.sack[1], left, right, ack):
+            # RFC 2883 section 4 (4): a duplicate above the cumulative ACK is reported first; the second block, which
+            # contains it, says what is held.
+            _dsack(t, now, left, right)
             continue
         if right > t.snd_nxt or left < t.snd_una:
             continue
-        sacked += board.sack(max(left, ack), right, most)
-    t.delivered += sacked
+        sacked += board.sack(max(left, ack), right, t.snd_mss, most)
     return sacked
+
+
+def _covers(block: tuple[int, int], left: int, right: int, ack: int) -> bool:
+    return unwrap(block[0], ack) <= left and right <= unwrap(block[1], ack)
+
+
+def _dsack(t: Tcb, now: int, left: int, right: int) -> None:
+    """Octets arrived twice (RFC 2883): the retransmission, or what made us send it, was a mistake."""
+    t.counters.dsack_received += 1
+    t.dsacks_received += 1
+    t.dsack_end = right
+    rack.on_dsack(t)
+    undo.on_dsack(t, now, left, right)
 
 
 def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
     """SND.UNA moves on."""
     board = t.scoreboard
-    sacked_before = board.sacked
-    board.ack(ack)
-    t.delivered += acked - (sacked_before - board.sacked)
+    t.fresh_acked = board.ack(ack)
     data_end = min(ack, t.snd_buf.end)
     if data_end > t.snd_buf.start:
         t.bytes_acked += data_end - t.snd_buf.start
         t.snd_buf.release(data_end)
     t.snd_una = ack
     t.snd_nxt = max(t.snd_nxt, ack)
-    t.high_rxt = max(t.high_rxt, ack)
     t.retries = 0
     # Progress ends the back-off, sample or no sample, as in Linux and BSD: see docs/deviations.md.
     t.rtt.backoff = 0
@@ -179,16 +218,13 @@ def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
         t.snd_urgent = False
 
     _measure(t, now, seg)
-    if t.undo_recover >= 0:
-        if t.ts_ok and seg.has_ts:
-            detect_spurious(t, now, seg.ts_ecr)
-        else:
-            t.undo_recover = -1
-            t.eifel_ts = -1
+    if t.eifel_ts >= 0 and t.congestion != OPEN and t.ts_ok and seg.has_ts:
+        undo.on_progress(t, now, seg.ts_ecr)
 
     if board.is_empty():
         # RFC 6298 (5.2): "When all outstanding data has been acknowledged, turn off the retransmission timer."
         t.timers[TIMER_RETRANSMIT] = NEVER
+        t.timers[TIMER_PROBE] = NEVER
         t.timers[TIMER_USER] = NEVER
         t.unanswered_since = -1
         _wait_for_silence(t, now)
@@ -214,41 +250,54 @@ def _wait_for_silence(t: Tcb, now: int) -> None:
 def _measure(t: Tcb, now: int, seg: Segment) -> None:
     """A sample of the round trip: by our own clock from octets sent once (Karn), else by the echoed timestamp."""
     board = t.scoreboard
-    expected = max(1, t.flight_size() // (2 * t.snd_mss)) if t.ts_ok else 1
+    expected = _samples_a_round(t)
     if board.acked_first_sent_at >= 0 and not board.acked_ever_retransmitted:
-        t.rtt.sample(now - board.acked_first_sent_at, expected)
+        t.rtt.sample(now, now - board.acked_first_sent_at, expected)
     elif t.ts_ok and seg.has_ts and seg.ts_ecr and board.acked_ever_retransmitted:
         # RFC 7323 section 4.1: the echoed timestamp tells which transmission is answered.
         elapsed = (t.ts_now(now) - seg.ts_ecr) & MASK32
         if elapsed < 0x7FFFFFFF:
-            t.rtt.sample(max(elapsed, 1) * MILLISECOND, expected)
+            t.rtt.sample(now, max(elapsed, 1) * MILLISECOND, expected)
+
+
+def _samples_a_round(t: Tcb) -> int:
+    """RFC 7323 appendix G: ExpectedSamples = ceiling(FlightSize / (SMSS * 2))."""
+    return max(1, t.flight_size() // (2 * t.snd_mss)) if t.ts_ok else 1
 
 
 def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight: int) -> None:
     """Loss recovery first, then congestion control hears of it."""
-    after_ack(t, now, acked, sacked, duplicate)
+    board = t.scoreboard
+    if sacked and not acked and board.newest is not None and not board.newest_retransmitted:
+        # In a recovery SACKs are all the news there is for a round trip or more.
+        t.rtt.sample(now, now - board.newest_sent_at, _samples_a_round(t))
+    lost = after_ack(t, now, acked, sacked, duplicate, t.dsack_end)
     if not acked and not sacked:
         return
     sample: AckSample = t.sample
     sample.now = now
     sample.acked = acked
     sample.sacked = sacked
-    board = t.scoreboard
-    has_rtt = acked > 0 and board.acked_last_sent_at >= 0 and not board.acked_ever_retransmitted
-    sample.rtt = now - board.acked_last_sent_at if has_rtt else -1
+    sample.newly_delivered = t.fresh_acked + sacked
+    sample.newly_lost = lost
+    has_rtt = board.newest is not None and not board.newest_retransmitted and not board.acked_ever_retransmitted
+    sample.rtt = now - board.newest_sent_at if has_rtt else -1
     sample.srtt = t.rtt.srtt
     sample.min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
     sample.prior_in_flight = flight
     sample.in_flight = t.pipe()
     # A window is "used" when it stopped the sender, or, in slow start where it doubles, when half of it was filled.
     sample.cwnd_limited = t.cwnd_limited or (t.cc.cwnd < t.cc.ssthresh and 2 * flight > t.cc.cwnd)
-    sample.in_recovery = t.congestion == RECOVERY
+    sample.in_recovery = t.congestion in (RECOVERY, CWR)
     sample.round_start = acked > 0 and t.snd_una >= t.round_end
     if sample.round_start:
         t.round_end = t.snd_nxt
+    rate.on_ack(t, now, sample.newly_delivered)
     sample.delivered = t.delivered
+    sample.lost = t.lost_total
     before = t.cc.cwnd
     t.cc.on_ack(sample)
+    pacing.update_rate(t)
     if t.log is not None and t.cc.cwnd != before:
         t.log.event(
             now,

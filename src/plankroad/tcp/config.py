@@ -46,6 +46,8 @@ class TcpConfig:
     cork_limit: int = 200 * MILLISECOND
     #: Congestion control by its registered name: "cubic", "newreno" ("reno" on Linux), or a program's own.
     congestion_control: str = "cubic"
+    #: Spread what the window allows over the round trip, where the algorithm does not object.
+    pacing: bool = True
     #: Initial window in segments (RFC 6928).
     initial_window: int = 10
     #: Shrink cwnd to the initial window after an idle period longer than RTO (RFC 5681 section 4.1). Off: it is kept

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from plankroad.endpoint import EVENT_WRITABLE, Endpoint
 from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.autotune import on_taken
+from plankroad.tcp import pacing
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.config import NAGLE_MINSHALL, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import (
@@ -41,7 +42,7 @@ from plankroad.tcp.constants import (
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ending import abort_connection, end_connection, set_state
 from plankroad.tcp.fastopen import holds_early_data, release_syn
-from plankroad.tcp.handshake import begin_active, initial_window
+from plankroad.tcp.handshake import begin_active, start_congestion_control
 from plankroad.tcp.icmp import handle_icmp
 from plankroad.tcp.info import tcp_info
 from plankroad.tcp.input import handle_segment, may_reuse
@@ -71,6 +72,7 @@ _OPTIONS: Final = (
     "linger",
     "max_segment",
     "nagle",
+    "pacing",
     "quick_acks",
     "r1",
     "r2",
@@ -341,9 +343,15 @@ class Connection(Endpoint):
         elif name == "congestion_control":
             # The new algorithm takes over where the old one stands.
             old = t.cc
-            t.cc = create(config.congestion_control, t.snd_mss, initial_window(t))
+            start_congestion_control(t)
             t.cc.cwnd = old.cwnd
             t.cc.ssthresh = old.ssthresh
+            t.prr.active = False
+            t.cc.on_established(now, t.rtt.srtt or -1)
+            pacing.update_rate(t)
+        elif name == "pacing":
+            t.cc.paced = config.pacing
+            pacing.update_rate(t)
         elif name == "max_segment":
             t.update_mss()
         elif name == "cork" and not value:

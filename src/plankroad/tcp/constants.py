@@ -32,17 +32,22 @@ STATE_NAMES: Final = (
 )
 
 # Indices of Tcb.timers.
-TIMER_RETRANSMIT: Final = 0  #: RFC 6298: the oldest unacknowledged octet
-TIMER_PERSIST: Final = 1  #: zero-window probes and the override of silly-window avoidance
-TIMER_DELAYED_ACK: Final = 2  #: RFC 9293 section 3.8.6.3
-TIMER_KEEPALIVE: Final = 3  #: RFC 9293 section 3.8.4
-TIMER_TIME_WAIT: Final = 4  #: 2 MSL; in FIN_WAIT_2 the wait for the FIN of a peer nobody listens to any more
-TIMER_USER: Final = 5  #: user timeout, RFC 9293 section 3.9.1.1
-TIMER_LINGER: Final = 6  #: the program is gone and gave its last bytes this long
-TIMER_CORK: Final = 7  #: corked bytes wait no longer than this
-TIMER_COUNT: Final = 8
+TIMER_PROBE: Final = 0  #: RFC 8985 section 7: a tail loss probe is due; before the next, which it puts off
+TIMER_REORDER: Final = 1  #: RFC 8985 section 6: the reordering window of a segment is over
+TIMER_RETRANSMIT: Final = 2  #: RFC 6298: the oldest unacknowledged octet
+TIMER_PERSIST: Final = 3  #: zero-window probes and the override of silly-window avoidance
+TIMER_DELAYED_ACK: Final = 4  #: RFC 9293 section 3.8.6.3
+TIMER_KEEPALIVE: Final = 5  #: RFC 9293 section 3.8.4
+TIMER_TIME_WAIT: Final = 6  #: 2 MSL; in FIN_WAIT_2 the wait for the FIN of a peer nobody listens to any more
+TIMER_USER: Final = 7  #: user timeout, RFC 9293 section 3.9.1.1
+TIMER_LINGER: Final = 8  #: the program is gone and gave its last bytes this long
+TIMER_CORK: Final = 9  #: corked bytes wait no longer than this
+TIMER_PACING: Final = 10  #: the next burst may leave
+TIMER_COUNT: Final = 11
 
 TIMER_NAMES: Final = (
+    "probe",
+    "reorder",
     "retransmit",
     "persist",
     "delayed_ack",
@@ -51,6 +56,7 @@ TIMER_NAMES: Final = (
     "user",
     "linger",
     "cork",
+    "pacing",
 )
 
 #: Duplicate acknowledgements that mean loss (RFC 5681 section 3.2, RFC 6675 section 2: DupThresh).
@@ -70,9 +76,10 @@ PAWS_IDLE_LIMIT: Final = 24 * 24 * 3600 * 1_000_000_000
 
 # Congestion states of the sender.
 OPEN: Final = 0  #: nothing is known to be lost
-RECOVERY: Final = 1  #: fast recovery (RFC 6675, RFC 6582)
+RECOVERY: Final = 1  #: fast recovery (RFC 5681, RFC 6582, RFC 9937)
 LOSS: Final = 2  #: after a retransmission timeout
 RESIZE: Final = 3  #: segments that were too large for the path are sent again; no sign of congestion
+CWR: Final = 4  #: the window was reduced because of congestion marks; nothing is known to be lost (RFC 3168)
 
 # Fast Open on this connection (RFC 7413).
 FAST_OPEN_NONE: Final = 0

@@ -23,11 +23,18 @@ _NAMES: Final = (
     "retransmitted",
     "retransmitted_fast",
     "retransmitted_timeout",
-    "retransmitted_rescue",
     "retransmitted_path_mtu",
+    "retransmitted_probe",
     "retransmitted_syn",
     "timeouts",
     "spurious_recoveries",
+    "reordering_seen",
+    "tail_loss_probes",
+    "tail_loss_repaired",
+    "undone_dsack",
+    "undone_eifel",
+    "undone_frto",
+    "lost_retransmissions",
     "recoveries_sack",
     "recoveries_newreno",
     "recoveries_loss",
@@ -119,6 +126,7 @@ class TcpCounters:
         "idle_restarts",
         "keepalive_drops",
         "keepalive_probes",
+        "lost_retransmissions",
         "no_connection",
         "out_of_order_dropped",
         "out_of_order_received",
@@ -129,6 +137,7 @@ class TcpCounters:
         "recoveries_loss",
         "recoveries_newreno",
         "recoveries_sack",
+        "reordering_seen",
         "resets_ignored",
         "resets_received",
         "resets_sent",
@@ -136,7 +145,7 @@ class TcpCounters:
         "retransmitted",
         "retransmitted_fast",
         "retransmitted_path_mtu",
-        "retransmitted_rescue",
+        "retransmitted_probe",
         "retransmitted_syn",
         "retransmitted_timeout",
         "sack_reneging",
@@ -149,9 +158,14 @@ class TcpCounters:
         "syn_cookies_failed",
         "syn_cookies_sent",
         "syn_queue_overflow",
+        "tail_loss_probes",
+        "tail_loss_repaired",
         "time_wait_entered",
         "time_wait_reused",
         "timeouts",
+        "undone_dsack",
+        "undone_eifel",
+        "undone_frto",
         "urgent_received",
         "user_timeouts",
         "window_shrunk_by_peer",
@@ -179,11 +193,18 @@ class TcpCounters:
         self.retransmitted: int = 0
         self.retransmitted_fast: int = 0
         self.retransmitted_timeout: int = 0
-        self.retransmitted_rescue: int = 0
         self.retransmitted_path_mtu: int = 0
+        self.retransmitted_probe: int = 0
         self.retransmitted_syn: int = 0
         self.timeouts: int = 0
         self.spurious_recoveries: int = 0
+        self.reordering_seen: int = 0
+        self.tail_loss_probes: int = 0
+        self.tail_loss_repaired: int = 0
+        self.undone_dsack: int = 0
+        self.undone_eifel: int = 0
+        self.undone_frto: int = 0
+        self.lost_retransmissions: int = 0
         self.recoveries_sack: int = 0
         self.recoveries_newreno: int = 0
         self.recoveries_loss: int = 0

@@ -35,7 +35,10 @@ def stop_timers(t: Tcb) -> None:
 def forget_send_side(t: Tcb) -> None:
     """Nothing will be sent any more: give the memory back."""
     t.snd_buf.release(t.snd_buf.end)
-    t.scoreboard.ack(t.snd_max)
+    t.scoreboard.clear()
+    t.scoreboard.begin(t.snd_max)
+    t.prr.active = False
+    t.pacing_rate = 0
     t.reno_sacked = 0
     t.snd_una = t.snd_nxt = t.snd_max
     t.dsacks.clear()

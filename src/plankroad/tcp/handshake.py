@@ -7,6 +7,7 @@ from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
 from plankroad.tcp.autotune import begin as begin_autotuning
+from plankroad.tcp import pacing
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
     ESTABLISHED,
@@ -114,7 +115,13 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
     t.sack_ok = t.sack_ok and seg.sack_permitted
     adopt_user_timeout(t, seg)
     t.update_mss()
+    start_congestion_control(t)
+
+
+def start_congestion_control(t: Tcb) -> None:
+    """A new instance of the algorithm that is configured."""
     t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
+    t.cc.paced = t.config.pacing and t.cc.paced
 
 
 def adopt_user_timeout(t: Tcb, seg: Segment) -> None:
@@ -143,9 +150,9 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment, ack: int) -> None:
     t.timers[TIMER_USER] = NEVER
     t.unanswered_since = -1
     if not t.syn_retransmitted and t.syn_sent_at >= 0:
-        t.rtt.sample(now - t.syn_sent_at, 1)
+        t.rtt.sample(now, now - t.syn_sent_at, 1)
     elif t.ts_ok and seg.has_ts and seg.ts_ecr:
-        t.rtt.sample(((t.ts_now(now) - seg.ts_ecr) & MASK32) * MILLISECOND, 1)
+        t.rtt.sample(now, ((t.ts_now(now) - seg.ts_ecr) & MASK32) * MILLISECOND, 1)
     elif t.syn_retransmitted:
         # RFC 6298 (5.7): "the RTO ... MUST be re-initialized to 3 seconds when data transmission begins".
         t.rtt.base_rto = max(t.rtt.min_rto, min(t.rtt.max_rto, 3 * t.config.initial_rto))
@@ -159,7 +166,7 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment, ack: int) -> None:
             arm_retransmit(t, now)
         return
     if t.retries > 1:
-        t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
+        start_congestion_control(t)
     t.retries = 0
     t.trouble_reported = False
     t.soft_error = 0
@@ -192,7 +199,6 @@ def _begin_data(t: Tcb, now: int, una: int) -> None:
     t.snd_una = una
     t.cwnd_filled_at = now
     t.recover = t.iss
-    t.high_rxt = una
     t.round_end = una
     t.snd_sml = una
     t.scoreboard.begin(una)
@@ -206,6 +212,8 @@ def establish(t: Tcb, now: int) -> None:
     t.rcv_mss = min(t.link_mss, max(536, t.peer_mss)) - (TIMESTAMP_LEN if t.ts_ok else 0)
     begin_autotuning(t, now)
     arm_keepalive(t, now)
+    t.cc.on_established(now, t.rtt.latest)
+    pacing.update_rate(t)
     if t.close_requested:
         set_state(t, now, FIN_WAIT_1)
     listener = t.listener

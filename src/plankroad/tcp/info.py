@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp.constants import LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
+from plankroad.tcp.constants import CWR, LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
-_CA_NAMES: Final = {RECOVERY: "recovery", LOSS: "loss"}
+_CA_NAMES: Final = {RECOVERY: "recovery", LOSS: "loss", CWR: "cwr"}
 
 
 def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
@@ -63,8 +63,13 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "segs_out": t.segments_sent,
         "segs_in": t.segments_received,
         "total_retrans": t.retransmitted_segments,
-        "pacing_rate": t.cc.pacing_rate,
-        "delivery_rate": _delivery_rate(t),
+        "total_rto": t.timeouts,
+        "dsack_dups": t.dsacks_received,
+        "reord_seen": int(t.rack.reordering_seen),
+        "delivered": _segments(t.delivered, mss),
+        "pacing_rate": t.pacing_rate,
+        "delivery_rate": t.delivery_rate,
+        "delivery_rate_app_limited": int(t.app_limited > 0),
         "last_data_sent_ms": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else -1,
         "last_segment_received_ms": (now - t.last_received) // 1_000_000,
         "timer": " ".join(f"{name}:{(when - now) / SECOND:.3f}s" for name, when in timers.items()),
@@ -73,8 +78,3 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
 
 def _segments(octets: int, mss: int) -> int:
     return (octets + mss - 1) // mss
-
-
-def _delivery_rate(t: Tcb) -> int:
-    """Bytes a second that cwnd and the round trip come to."""
-    return t.cc.cwnd * SECOND // t.rtt.srtt if t.rtt.srtt else 0

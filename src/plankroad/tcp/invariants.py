@@ -86,8 +86,30 @@ def _check_scoreboard(t: Tcb) -> None:
             resent += length
     if position >= 0 and position != t.snd_nxt:
         raise AssertionError(f"{t.name()}: ranges end at {position - t.iss}, not at snd_nxt: {dump(t)}")
+    _check_order(t)
     if (sacked, lost, resent) != (board.sacked, board.lost, board.retransmitted):
         raise AssertionError(f"{t.name()}: sums are wrong, should be {sacked} {lost} {resent}: {dump(t)}")
+
+
+def _check_order(t: Tcb) -> None:
+    """What is in flight is threaded in the order of sending, each range once."""
+    board = t.scoreboard
+    threaded = 0
+    sent = board.oldest
+    older = None
+    while sent is not None:
+        threaded += 1
+        if sent.older is not older or not sent.in_order or (older is not None and older.sent_at > sent.sent_at):
+            raise AssertionError(f"{t.name()}: the order of sending is broken: {dump(t)}")
+        older = sent
+        sent = sent.newer
+    flying = 0
+    for i in range(board.head(), len(board.ranges)):
+        one = board.ranges[i]
+        if not one.sacked and (not one.lost or one.retransmitted):
+            flying += 1
+    if threaded != flying or board.youngest is not older:
+        raise AssertionError(f"{t.name()}: {flying} ranges in flight, {threaded} in order: {dump(t)}")
 
 
 def _check_reassembly(t: Tcb) -> None:

@@ -1,13 +1,14 @@
 """What a connection would send now: one segment a call, until there is none.
 
-The order is: a reset; the SYN; retransmissions; new data and the FIN; what a recovery may send beyond them; a probe; a
-bare acknowledgement. Every segment carries the latest acknowledgement, so that many inputs are answered by one.
+The order is: a reset; the SYN; retransmissions; new data and the FIN; a probe; a bare acknowledgement. Every segment
+carries the latest acknowledgement, so that many inputs are answered by one.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from plankroad.tcp import pacing, prr, rate, tlp, undo
 from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
@@ -15,7 +16,6 @@ from plankroad.tcp.constants import (
     FIN_WAIT_2,
     LOSS,
     OPEN,
-    RECOVERY,
     RESIZE,
     SYN_RECEIVED,
     SYN_SENT,
@@ -23,10 +23,12 @@ from plankroad.tcp.constants import (
     TIMER_CORK,
     TIMER_DELAYED_ACK,
     TIMER_PERSIST,
+    TIMER_PROBE,
     TIMER_RETRANSMIT,
     TIMER_USER,
 )
 from plankroad.tcp.fastopen import load_syn
+from plankroad.tcp.frto import FRTO_OFF, FRTO_SECOND
 from plankroad.tcp.scoreboard import Sent
 from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
@@ -38,6 +40,7 @@ from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
 PROBE_NONE: Final = 0
 PROBE_WINDOW: Final = 1  #: one octet into a zero window (MUST-36)
 PROBE_KEEPALIVE: Final = 2
+PROBE_TAIL: Final = 3  #: RFC 8985 section 7
 
 #: The override of silly-window avoidance, RFC 9293 section 3.8.6.2.1: "in the range 0.1 - 1.0 seconds".
 _SWS_OVERRIDE: Final = 200 * MILLISECOND
@@ -94,36 +97,46 @@ def arm_retransmit(t: Tcb, now: int) -> None:
 
 def _data(t: Tcb, now: int) -> Segment | None:
     """A retransmission, or new data, as congestion control and the peer's window allow."""
+    if t.pacing_rate and not t.force_retransmit and pacing.is_blocked(t, now):
+        return None
     mss = t.snd_mss
     pipe = t.pipe()
-    room = t.cc.cwnd - pipe
+    room = t.window() - pipe
     window_end = t.snd_una + t.snd_wnd
+    if t.frto == FRTO_SECOND:
+        if t.frto_new > 0:
+            t.frto_new -= 1
+            seg = _new_data(t, now, mss, max(room, mss), pipe, window_end)
+            if seg is not None:
+                return seg
+        if t.snd_nxt == t.high_new:
+            # Step 2b of RFC 5682: "If the TCP sender does not have any new data to send, or the advertised window
+            # prohibits new transmissions, the recommended action is to skip steps 3 and 4".
+            t.frto = FRTO_OFF
+        else:
+            return None
     if t.scoreboard.lost > 0:
         seg = _retransmission(t, now, mss, room, pipe, window_end)
         if seg is not None:
             return seg
-    seg = _new_data(t, now, mss, room, pipe, window_end)
-    if seg is None and t.congestion == RECOVERY and t.sack_ok and room >= mss:
-        return _beyond(t, now, mss, window_end)
-    return seg
+    return _new_data(t, now, mss, room, pipe, window_end)
 
 
 def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int) -> Segment | None:
-    """Rule (1) of RFC 6675's NextSeg (): what is deemed lost and was not sent again."""
+    """What is deemed lost and was not sent again, in order."""
     board = t.scoreboard
     sent = board.next_lost()
     if sent is None:
         return None
     length = sent.end - sent.start
     if t.force_retransmit or pipe <= 0:
-        # RFC 6675 section 5 (4.3): the first segment goes out whatever the pipe holds.
+        # RFC 9937 section 6: "Force a fast retransmit upon entering recovery", whatever the pipe holds.
         length = min(length, mss)
     else:
         if room < min(length, mss):
             t.cwnd_limited = True
             return None
-        limit = max(t.gso_max, mss)
-        limit -= limit % mss
+        limit = _most(t, mss)
         if length > room:
             length = room - room % mss if room > mss else room
         length = min(length, limit)
@@ -134,14 +147,23 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
         if length <= 0:
             return None
     t.force_retransmit = False
-    if t.congestion == RECOVERY:
-        t.counters.retransmitted_fast += 1
+    if t.congestion == LOSS:
+        t.counters.retransmitted_timeout += 1
     elif t.congestion == RESIZE:
         t.counters.retransmitted_path_mtu += 1
     else:
-        t.counters.retransmitted_timeout += 1
-    t.high_rxt = max(t.high_rxt, sent.start + length)
-    return _resend(t, now, sent, length, mss)
+        t.counters.retransmitted_fast += 1
+    return _resend(t, now, sent, length, mss, pipe)
+
+
+def _most(t: Tcb, mss: int) -> int:
+    """The largest payload of one segment or super-segment now: whole segments."""
+    limit = t.gso_max
+    if limit <= mss:
+        return mss
+    if t.pacing_rate:
+        limit = min(limit, max(t.pace_burst, pacing.quantum(t)))
+    return max(limit - limit % mss, mss)
 
 
 def _granularity(t: Tcb) -> int:
@@ -149,36 +171,20 @@ def _granularity(t: Tcb) -> int:
     return (1 << t.snd_wind_shift) - 1
 
 
-def _beyond(t: Tcb, now: int, mss: int, window_end: int) -> Segment | None:
-    """Rules (3) and (4) of NextSeg (): holes not yet deemed lost, and one rescue at the end."""
-    board = t.scoreboard
-    sent = board.next_hole(max(t.high_rxt, t.snd_una))
-    if sent is not None:
-        length = min(sent.end - sent.start, mss)
-        if sent.start + length > window_end:
-            return None
-        t.high_rxt = max(t.high_rxt, sent.start + length)
-        t.counters.retransmitted_fast += 1
-        return _resend(t, now, sent, length, mss)
-    # "If HighACK is greater than RescueRxt (or RescueRxt is undefined), then one segment of up to SMSS bytes that
-    # MUST include the highest outstanding unSACKed sequence number SHOULD be returned, and RescueRxt set to
-    # RecoveryPoint. HighRxt MUST NOT be updated."
-    if t.rescue_at >= 0 and t.snd_una <= t.rescue_at:
-        return None
-    sent = board.last_unsacked(mss)
-    if sent is None or sent.end > window_end:
-        return None
-    t.rescue_at = t.recover
-    t.counters.retransmitted_rescue += 1
-    return _resend(t, now, sent, sent.end - sent.start, mss)
-
-
-def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int) -> Segment:
+def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int, pipe: int) -> Segment:
     start = sent.start
     why = _why(t, sent)
     t.scoreboard.resent(sent, length, now)
-    if t.eifel_ts < 0 and t.undo_recover >= 0:
-        t.eifel_ts = t.ts_now(now)
+    rate.on_sent(t, sent, now, pipe)
+    undo.on_retransmit(t, now, length)
+    if t.prr.active:
+        prr.on_sent(t, length)
+    if t.pacing_rate:
+        pacing.on_sent(t, now, length, pipe)
+    if start == t.snd_una and t.congestion != OPEN:
+        # RFC 6675 section 6: the timer is started anew when the first unacknowledged segment is sent again: it is the
+        # answer to this one that it waits for now.
+        t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
     t.counters.retransmitted += 1
     t.counters.bytes_retransmitted += length
     t.bytes_retransmitted += length
@@ -194,7 +200,7 @@ def _why(t: Tcb, sent: Sent) -> str:
         return "timeout"
     if t.congestion == RESIZE:
         return "path mtu"
-    return "lost" if sent.lost else "recovery"
+    return "lost" if sent.lost else "tail probe"
 
 
 def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int) -> Segment | None:
@@ -204,6 +210,8 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
         return None
     available = t.snd_buf.end - start
     fin = t.close_requested
+    if available < mss and room > 0 and not t.app_limited:
+        rate.mark_app_limited(t, pipe)
     if available <= 0 and not fin:
         t.cwnd_limited = False
         return None
@@ -216,7 +224,7 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
         room = _restart_after_idle(t, now, room)
     length = min(available, usable)
     if length >= mss:
-        length = min(length, max(t.gso_max - t.gso_max % mss, mss))
+        length = min(length, _most(t, mss))
         if room < length:
             # Whole segments only: cwnd does not cut crumbs.
             length = room - room % mss
@@ -258,12 +266,16 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
         # Nothing was outstanding: what follows begins a new history.
         t.scoreboard.begin(start)
         t.round_end = start
-    t.scoreboard.add(start, end, now)
+    rate.on_sent(t, t.scoreboard.add(start, end, now), now, pipe)
     t.snd_nxt = end
     t.snd_max = max(t.snd_max, end)
     t.last_sent = now
-    if t.dup_acks and t.congestion == OPEN:
+    if t.congestion == OPEN and (t.dup_acks or t.scoreboard.sacked):
         t.limited_sent += length
+    if t.prr.active:
+        prr.on_sent(t, length)
+    if t.pacing_rate:
+        pacing.on_sent(t, now, length, pipe)
     t.counters.bytes_sent += length
     t.bytes_sent += length
     t.cc.on_sent(now, length, pipe + length)
@@ -345,6 +357,8 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     if len(payload) > mss:
         seg.gso_size = mss
     arm_retransmit(t, now)
+    if t.congestion == OPEN and start + len(payload) >= t.snd_nxt:
+        tlp.schedule(t, now)
     return seg
 
 
@@ -456,6 +470,8 @@ def _probe(t: Tcb, now: int) -> Segment | None:
     """A segment that makes the peer answer."""
     kind = t.probe_due
     t.probe_due = PROBE_NONE
+    if kind == PROBE_TAIL:
+        return _tail_probe(t, now)
     if kind == PROBE_KEEPALIVE:
         # RFC 9293 section 3.8.4: "SEG.SEQ = SND.NXT-1"; SHLD-12: without data.
         t.counters.keepalive_probes += 1
@@ -479,6 +495,28 @@ def _probe(t: Tcb, now: int) -> Segment | None:
         t.snd_max = max(t.snd_max, seq + 1)
         return segment(t, now, seq, ACK | FIN, b"")
     return segment(t, now, t.snd_nxt - 1, ACK, b"")
+
+
+def _tail_probe(t: Tcb, now: int) -> Segment | None:
+    """TLP_send_probe () (RFC 8985 section 7.3): new data beyond cwnd, or the last segment once more."""
+    seg = None
+    if tlp.is_due(t) and t.congestion == OPEN:
+        mss = t.snd_mss
+        pipe = t.pipe()
+        seg = _new_data(t, now, mss, mss, pipe, t.snd_una + t.snd_wnd)
+        if seg is not None:
+            tlp.on_sent(t, False)
+        else:
+            sent = t.scoreboard.last(mss)
+            if sent is not None and sent.end <= t.snd_una + t.snd_wnd:
+                seg = _resend(t, now, sent, sent.end - sent.start, mss, pipe)
+                tlp.on_sent(t, True)
+                t.counters.retransmitted_probe += 1
+    t.timers[TIMER_PROBE] = NEVER
+    if not t.scoreboard.is_empty():
+        # "Rearm RTO timer to fire at timeout = now + RTO".
+        t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+    return seg
 
 
 def _reset(t: Tcb, now: int) -> Segment:

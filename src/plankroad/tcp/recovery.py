@@ -1,59 +1,81 @@
-"""Loss: how it is found and what is done about it, whatever the congestion control.
+"""Loss: what is done about it, whatever the congestion control.
 
-With SACK: RFC 6675. Without: NewReno, RFC 6582, where the pipe is reckoned from duplicate acknowledgements (each says
-that a segment has left the network), which is what inflating and deflating cwnd by hand comes to. After a timeout:
-RFC 5681 section 3.1, all that is not sacked is sent again in slow start. A recovery that turns out to have been
-needless is undone (RFC 3522 finds it by timestamps, RFC 4015 says what to restore).
+With SACK losses are found by time (`rack`, RFC 8985) and the end of a flight is probed (`tlp`). Without SACK: NewReno,
+RFC 6582, where the pipe is reckoned from duplicate acknowledgements (each says that a segment has left the network),
+which is what inflating and deflating cwnd by hand comes to. In fast recovery proportional rate reduction (`prr`) says
+how much is sent. After a timeout, the last resort: RFC 5681 section 3.1, what is lost is sent again in slow start. A
+recovery that turns out to have been needless is undone (`undo`, `frto`).
 """
 
 from __future__ import annotations
 
+from plankroad.tcp import frto, prr, rack, tlp, undo
+from plankroad.tcp.cc.base import ECN as SIGNAL_ECN
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.cc.base import TIMEOUT as SIGNAL_TIMEOUT
-from plankroad.tcp.constants import DUP_THRESH, LOSS, OPEN, RECOVERY, RESIZE
-from plankroad.tcp.seq import HALF32, MASK32
+from plankroad.tcp.constants import (
+    CWR,
+    DUP_THRESH,
+    LOSS,
+    OPEN,
+    RECOVERY,
+    RESIZE,
+    TIMER_REORDER,
+    TIMER_RETRANSMIT,
+)
 from plankroad.tcp.tcb import Tcb
+from plankroad.units import NEVER
 
 
-def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool) -> None:
-    """An acceptable ACK was taken in: `acked` octets cumulatively, `sacked` by SACK; `duplicate` as RFC 5681 has it."""
-    if t.congestion == RECOVERY:
-        if t.snd_una >= t.recover:
-            _leave(t, now)
-        else:
-            _in_recovery(t, acked, sacked, duplicate)
-        return
-    if t.congestion in (LOSS, RESIZE):
-        if t.snd_una >= t.recover:
-            _leave(t, now)
-        elif sacked:
-            t.scoreboard.mark_lost(t.snd_mss)
-        return
-    if acked:
+def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, dsack_end: int) -> int:
+    """An acceptable ACK was taken in: `acked` octets cumulatively, `sacked` by SACK; `duplicate` as RFC 5681 has it;
+    `dsack_end`: where its DSACK ends, -1 without one. Returns the octets that it showed to be lost.
+    """
+    board = t.scoreboard
+    if t.tlp_end_seq >= 0:
+        tlp.process_ack(t, now, duplicate, dsack_end)
+    if t.frto:
+        frto.on_ack(t, now, acked, sacked, duplicate)
+    if t.congestion != OPEN and t.snd_una >= t.recover:
+        _leave(t, now)
+    if acked and t.congestion == OPEN:
         t.dup_acks = 0
         t.reno_sacked = 0
         t.limited_sent = 0
-    if t.scoreboard.is_empty():
-        return
     if t.sack_ok:
-        # RFC 6675 section 2: a duplicate acknowledgement is one "that carries a SACK block that identifies previously
-        # unacknowledged and un-SACKed octets between HighACK and HighData".
-        if sacked:
-            if not acked:
-                t.dup_acks += 1
-            t.scoreboard.mark_lost(t.snd_mss)
-        # RFC 6675 section 5 (1) and (2): "If DupAcks >= DupThresh, go to step (4)"; "If DupAcks < DupThresh but IsLost
-        # (HighACK + 1) returns true ... go to step (4)".
-        if t.scoreboard.lost > 0 or t.dup_acks >= DUP_THRESH:
-            _enter(t, now)
-    elif duplicate:
-        t.dup_acks += 1
-        # RFC 3042: the first two duplicates each let one new segment out, for one has left the network.
-        t.reno_sacked = min(t.dup_acks * t.snd_mss, max(0, t.flight_size() - t.snd_mss))
-        # RFC 6582 section 3.2 (2): "When the third duplicate ACK is received, the TCP sender first checks the value of
-        # recover to see if the Cumulative Acknowledgment field covers more than recover."
-        if t.dup_acks >= DUP_THRESH and t.snd_una > t.recover:
-            _enter(t, now)
+        rack.update(t, now)
+    if board.is_empty():
+        t.timers[TIMER_REORDER] = NEVER
+        return 0
+    lost = 0
+    news = 0  # octets that left the network, as far as duplicates tell
+    if t.sack_ok:
+        lost = rack.detect_loss(t, now)
+        if lost:
+            _tell_losses(t, now)
+            if t.congestion in (OPEN, CWR):
+                _enter(t, now, acked, sacked)
+    else:
+        before = t.reno_sacked
+        _without_sack(t, now, acked, duplicate)
+        news = t.reno_sacked - before
+    if t.prr.active:
+        prr.on_ack(t, max(0, t.fresh_acked + sacked + news), acked > 0, lost)
+    return lost
+
+
+def on_reorder_timer(t: Tcb, now: int) -> None:
+    """The reordering window of a segment is over, and it did not arrive (RFC 8985 section 6.2, step 5)."""
+    lost = rack.detect_loss(t, now)
+    if not lost:
+        return
+    _tell_losses(t, now)
+    if t.congestion in (OPEN, CWR):
+        _enter(t, now, 0, 0)
+    if t.prr.active:
+        prr.on_ack(t, 0, False, lost)
+    # RFC 8985 section 8: while this timer runs no other should; the last resort counts from here.
+    t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
 
 
 def on_timeout(t: Tcb, now: int) -> None:
@@ -66,17 +88,24 @@ def on_timeout(t: Tcb, now: int) -> None:
         board.forget_sacks()
     in_flight = _flight_size(t)
     if t.retries == 0:
-        # RFC 3522: remember when the first retransmission is made, to tell its ACK from the original's.
-        t.eifel_ts = -1
-        t.undo_recover = t.snd_nxt
-    board.mark_all_lost()
+        undo.begin(t)
+    frto.begin(t, t.retries > 0 or t.congestion in (LOSS, RECOVERY))
+    tlp.cancel(t)
+    t.timers[TIMER_REORDER] = NEVER
+    t.congestion = LOSS
+    t.prr.active = False
+    if t.sack_ok:
+        # RFC 8985 section 6.3: the first segment is lost, and of the others those "if the time elapsed since the
+        # segment was transmitted is at least the sum of the recent RTT and the reordering window".
+        board.mark_old_lost(now - t.rack.rtt - rack.reordering_window(t))
+    else:
+        board.mark_all_lost()
+    _tell_losses(t, now)
     t.reno_sacked = 0
     t.dup_acks = 0
-    t.congestion = LOSS
     t.recover = t.snd_nxt
-    t.high_rxt = t.snd_una
-    t.rescue_at = -1
     t.force_retransmit = True
+    t.timeouts += 1
     t.counters.timeouts += 1
     t.counters.recoveries_loss += 1
     t.cc.on_congestion(now, SIGNAL_TIMEOUT, in_flight)
@@ -89,6 +118,20 @@ def on_timeout(t: Tcb, now: int) -> None:
         )
 
 
+def on_mark(t: Tcb, now: int) -> None:
+    """The peer echoes a congestion mark: at most one reduction a round trip (RFC 3168 section 6.1.2)."""
+    if t.congestion != OPEN:
+        return
+    in_flight = _flight_size(t)
+    t.congestion = CWR
+    t.recover = t.snd_nxt
+    t.cc.on_congestion(now, SIGNAL_ECN, in_flight)
+    # RFC 9937 section 5: PRR may lead this reduction as well.
+    prr.begin(t, 0, 0)
+    if t.log is not None:
+        t.log.event(now, t.name(), "mark", {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
+
+
 def resend_all(t: Tcb) -> None:
     """Segments of the old size did not fit the path: send them again, smaller, which is no sign of congestion.
 
@@ -96,102 +139,116 @@ def resend_all(t: Tcb) -> None:
     change the congestion window.
     """
     t.scoreboard.mark_all_lost()
+    t.scoreboard.fresh_losses.clear()
     t.reno_sacked = 0
     t.dup_acks = 0
     t.force_retransmit = True
+    t.frto = 0
+    t.prr.active = False
+    t.undo_marker = -1
+    tlp.cancel(t)
+    t.timers[TIMER_REORDER] = NEVER
     if t.congestion != LOSS:
         # What is marked lost is no reason for a recovery: a round trip from now all of it has been repeated.
         t.congestion = RESIZE
     t.recover = t.snd_nxt
-    t.high_rxt = t.snd_una
-
-
-def detect_spurious(t: Tcb, now: int, ts_ecr: int) -> None:
-    """The first ACK of new data since a recovery began: does it answer the original, not the retransmission?
-
-    RFC 3522 section 3.2 step (5): the retransmission was spurious if the echoed timestamp is smaller than that of the
-    first retransmission.
-    """
-    if t.eifel_ts >= 0 and ((ts_ecr - t.eifel_ts) & MASK32) >= HALF32:
-        t.counters.spurious_recoveries += 1
-        t.cc.on_spurious(now)
-        t.scoreboard.unmark_lost()
-        t.congestion = OPEN
-        t.dup_acks = 0
-        t.force_retransmit = False
-        if t.log is not None:
-            t.log.event(now, t.name(), "spurious", {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
-    t.eifel_ts = -1
-    t.undo_recover = -1
 
 
 def _flight_size(t: Tcb) -> int:
-    """FlightSize for ssthresh. RFC 5681 section 3.2 (2): "additional data sent in limited transmit MUST NOT be included
-    in this calculation".
+    """What ssthresh is reckoned from: FlightSize, or cwnd where that is what limited it.
+
+    RFC 5681 section 3.2 (2): "additional data sent in limited transmit MUST NOT be included in this calculation".
+    Pacing and whole segments leave a flight that fills cwnd a little below it; that is no lesser use of the path.
     """
     flight = t.flight_size() - t.limited_sent
     t.limited_sent = 0
-    return flight
+    cwnd = t.cc.cwnd
+    return cwnd if t.cwnd_limited or flight > cwnd else flight
 
 
-def _enter(t: Tcb, now: int) -> None:
-    """Fast retransmit and fast recovery: RFC 6675 section 5 (4), RFC 6582 section 3.2 (2) and (3)."""
+def _tell_losses(t: Tcb, now: int) -> None:
+    """Congestion control hears of each range that was found lost."""
+    board = t.scoreboard
+    for sent in board.fresh_losses:
+        length = sent.end - sent.start
+        t.lost_total += length
+        if sent.ever_retransmitted:
+            t.counters.lost_retransmissions += 1
+        t.cc.on_lost(now, length, sent.tx_in_flight, t.lost_total - sent.lost_before, sent.app_limited)
+    board.fresh_losses.clear()
+
+
+def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
+    """Fast retransmit and fast recovery: RFC 5681 section 3.2, RFC 6582 section 3.2 (2) and (3), RFC 9937."""
+    reduced = t.congestion == CWR
+    in_flight = _flight_size(t)
     t.congestion = RECOVERY
     t.recover = t.snd_nxt
-    t.high_rxt = t.snd_una
-    t.rescue_at = -1
-    t.eifel_ts = -1
-    t.undo_recover = t.snd_nxt
-    in_flight = _flight_size(t)
-    t.scoreboard.mark_first_lost(t.snd_mss)
     t.force_retransmit = True
+    undo.begin(t)
+    tlp.cancel(t)
     if t.sack_ok:
         t.counters.recoveries_sack += 1
     else:
         t.counters.recoveries_newreno += 1
-    t.cc.on_congestion(now, SIGNAL_LOSS, in_flight)
+    if not reduced:
+        # A mark of the same round trip has had its answer.
+        t.cc.on_congestion(now, SIGNAL_LOSS, in_flight)
+        prr.begin(t, acked, sacked)
     if t.log is not None:
         t.log.event(
             now,
             t.name(),
             "loss",
             {
-                "why": "sack" if t.scoreboard.sacked else "duplicate acks",
+                "why": "rack" if t.sack_ok else "duplicate acks",
                 "seq": t.snd_una - t.iss,
-                "dup_acks": t.dup_acks,
+                "lost": t.scoreboard.lost,
                 "cwnd": t.cc.cwnd,
                 "ssthresh": t.cc.ssthresh,
             },
         )
 
 
-def _in_recovery(t: Tcb, acked: int, sacked: int, duplicate: bool) -> None:
-    board = t.scoreboard
-    if t.sack_ok:
-        if sacked:
-            board.mark_lost(t.snd_mss)
-        return
-    if acked:
-        # RFC 6582 section 3.2, partial acknowledgements: "retransmit the first unacknowledged segment. Deflate the
-        # congestion window by the amount of new data acknowledged ... If the partial ACK acknowledges at least one
-        # SMSS of new data, then add back SMSS bytes to the congestion window."
-        t.reno_sacked = max(0, t.reno_sacked - max(0, acked - t.snd_mss))
-        t.reno_sacked = min(t.reno_sacked, max(0, t.flight_size() - t.snd_mss))
-        if board.mark_first_lost(t.snd_mss):
-            t.force_retransmit = True
-    elif duplicate:
-        t.reno_sacked = min(t.reno_sacked + t.snd_mss, max(0, t.flight_size() - t.snd_mss))
+def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
+    """Duplicate acknowledgements and partial ones: RFC 5681 section 3.2, RFC 6582, RFC 3042."""
+    mss = t.snd_mss
+    most = max(0, t.flight_size() - mss)
+    if t.congestion == RECOVERY:
+        if acked:
+            # RFC 6582 section 3.2, partial acknowledgements: "retransmit the first unacknowledged segment. Deflate the
+            # congestion window by the amount of new data acknowledged ... If the partial ACK acknowledges at least one
+            # SMSS of new data, then add back SMSS bytes to the congestion window."
+            t.reno_sacked = min(max(0, t.reno_sacked - max(0, acked - mss)), most)
+            if t.scoreboard.mark_first_lost(mss):
+                _tell_losses(t, now)
+                t.force_retransmit = True
+        elif duplicate:
+            t.reno_sacked = min(t.reno_sacked + mss, most)
+    elif t.congestion in (OPEN, CWR) and duplicate:
+        t.dup_acks += 1
+        # RFC 3042: the first two duplicates each let one new segment out, for one has left the network.
+        t.reno_sacked = min(t.dup_acks * mss, most)
+        # RFC 6582 section 3.2 (2): "When the third duplicate ACK is received, the TCP sender first checks the value of
+        # recover to see if the Cumulative Acknowledgment field covers more than recover."
+        if t.dup_acks >= DUP_THRESH and t.snd_una > t.recover:
+            if t.scoreboard.mark_first_lost(mss):
+                _tell_losses(t, now)
+            _enter(t, now, 0, 0)
 
 
 def _leave(t: Tcb, now: int) -> None:
     """All that was outstanding when the recovery began is acknowledged."""
-    was_recovery = t.congestion == RECOVERY
+    was = t.congestion
     t.congestion = OPEN
     t.dup_acks = 0
     t.reno_sacked = 0
     t.force_retransmit = False
-    t.rescue_at = -1
-    if was_recovery:
+    t.frto = 0
+    t.prr.active = False
+    if was == RECOVERY:
         t.cc.on_recovery_exit(now)
+    if was in (RECOVERY, LOSS):
+        rack.on_exit(t)
     if t.log is not None:
         t.log.event(now, t.name(), "recovered", {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})

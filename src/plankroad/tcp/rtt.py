@@ -4,34 +4,53 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.units import MILLISECOND, NEVER
+from plankroad.units import MILLISECOND, NEVER, SECOND
 
 #: G of RFC 6298: what we take for the granularity of a peer's and our own clock.
 GRANULARITY: Final = 1 * MILLISECOND
 
+#: For how long the least round trip holds.
+MIN_RTT_WINDOW: Final = 300 * SECOND
+
 
 class RttEstimator:
-    """SRTT, RTTVAR and RTO, in nanoseconds."""
+    """SRTT, RTTVAR and RTO, in nanoseconds. `min_rtt`: the least of the last minutes, NEVER without a sample."""
 
-    __slots__ = ("backoff", "base_rto", "latest", "max_rto", "min_rto", "min_rtt", "rttvar", "samples", "srtt")
+    __slots__ = (
+        "_min_at",
+        "_next_at",
+        "_next_min",
+        "backoff",
+        "base_rto",
+        "latest",
+        "max_rto",
+        "min_rto",
+        "min_rtt",
+        "rttvar",
+        "samples",
+        "srtt",
+    )
 
     def __init__(self, initial_rto: int, min_rto: int, max_rto: int) -> None:
         self.srtt: int = 0
         self.rttvar: int = 0
         self.latest: int = -1
         self.min_rtt: int = NEVER
+        self._min_at: int = 0
+        self._next_min: int = NEVER  # the least since the second half of the window began
+        self._next_at: int = 0
         self.samples: int = 0
         self.base_rto: int = initial_rto
         self.min_rto: int = min_rto
         self.max_rto: int = max_rto
         self.backoff: int = 0  # how often the timeout was doubled
 
-    def sample(self, rtt: int, expected_samples: int) -> None:
+    def sample(self, now: int, rtt: int, expected_samples: int) -> None:
         """Take a measurement in. `expected_samples`: how many of them a round trip brings (1 without timestamps)."""
         rtt = max(rtt, 1)
         self.latest = rtt
         self.samples += 1
-        self.min_rtt = min(self.min_rtt, rtt)
+        self._least(now, rtt)
         if self.srtt == 0:
             # RFC 6298 (2.2): "SRTT <- R, RTTVAR <- R/2".
             self.srtt = rtt
@@ -44,9 +63,38 @@ class RttEstimator:
             deviation = error if error >= 0 else -error
             self.rttvar += (deviation - self.rttvar) // (4 * n)
             self.srtt += error // (8 * n)
-        # RFC 6298 (2.3): "RTO <- SRTT + max (G, K*RTTVAR)".
-        self.base_rto = max(self.min_rto, min(self.max_rto, self.srtt + max(GRANULARITY, 4 * self.rttvar)))
+        self._set_rto()
         self.backoff = 0
+
+    def restart(self, srtt: int, rttvar: int) -> None:
+        """Go on from these (RFC 4015 section 3.3: after a timeout that was a mistake)."""
+        self.srtt = srtt
+        self.rttvar = rttvar
+        self._set_rto()
+
+    def _set_rto(self) -> None:
+        # RFC 6298 (2.3): "RTO <- SRTT + max (G, K*RTTVAR)". The lower bound of (2.4) is put on the variance, not on the
+        # sum: what it guards against, delayed acknowledgements and the like, comes on top of any round trip.
+        self.base_rto = min(self.max_rto, self.srtt + max(GRANULARITY, self.min_rto, 4 * self.rttvar))
+
+    def _least(self, now: int, rtt: int) -> None:
+        """RFC 8985 section 6.2, step 1: "a windowed min-filtered estimate of recent RTT measurements that can adapt
+        when migrating to significantly longer paths".
+        """
+        if rtt <= self.min_rtt:
+            self.min_rtt = rtt
+            self._min_at = now
+            self._next_min = NEVER
+            self._next_at = now
+            return
+        if rtt <= self._next_min:
+            self._next_min = rtt
+        if now - self._next_at > MIN_RTT_WINDOW // 2:
+            if now - self._min_at > MIN_RTT_WINDOW:
+                self.min_rtt = self._next_min
+                self._min_at = self._next_at
+            self._next_min = rtt
+            self._next_at = now
 
     def rto(self) -> int:
         """The timeout to arm now, backed off (RFC 6298 (5.5)) and bounded."""

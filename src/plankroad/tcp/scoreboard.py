@@ -3,13 +3,14 @@
 Data is accounted by ranges, never by packet: a range is what one transmission carried, which may be a super-segment,
 and a SACK block splits it where it must. Ranges are sorted, follow each other without gaps and cover
 [SND.UNA, SND.NXT); a FIN is the last octet of the last range.
+
+Those that are in flight are also threaded in the order in which they were last sent (RFC 8985 section 6.2, step 5:
+"a separate doubly linked list ordered by Segment.xmit_ts"), so that looking for losses costs as much as it finds.
 """
 
 from __future__ import annotations
 
 from typing import Final
-
-from plankroad.tcp.constants import DUP_THRESH
 
 _COMPACT_AT: Final = 64
 
@@ -19,9 +20,29 @@ class Sent:
 
     `lost` and `retransmitted` both set: declared lost, sent again, and that copy is in flight.
     `ever_retransmitted`: no round-trip sample may come from it (Karn's algorithm).
+    `segments`: how many segments a sacked range stands for. `in_order`: it is threaded between `older` and `newer`.
+    The rest is what `rate` remembers of the moment of transmission; see there.
     """
 
-    __slots__ = ("end", "ever_retransmitted", "lost", "retransmitted", "sacked", "sent_at", "start")
+    __slots__ = (
+        "app_limited",
+        "delivered",
+        "delivered_at",
+        "end",
+        "ever_retransmitted",
+        "first_sent_at",
+        "in_order",
+        "lost",
+        "lost_before",
+        "newer",
+        "older",
+        "retransmitted",
+        "sacked",
+        "segments",
+        "sent_at",
+        "start",
+        "tx_in_flight",
+    )
 
     def __init__(self, start: int, end: int, sent_at: int) -> None:
         self.start: int = start
@@ -31,6 +52,16 @@ class Sent:
         self.lost: bool = False
         self.retransmitted: bool = False
         self.ever_retransmitted: bool = False
+        self.segments: int = 0
+        self.in_order: bool = False
+        self.older: Sent | None = None
+        self.newer: Sent | None = None
+        self.delivered: int = 0
+        self.delivered_at: int = 0
+        self.first_sent_at: int = 0
+        self.tx_in_flight: int = 0
+        self.lost_before: int = 0
+        self.app_limited: bool = False
 
 
 class Scoreboard:
@@ -38,28 +69,59 @@ class Scoreboard:
 
     __slots__ = (
         "_head",
+        "_limit",
         "acked_ever_retransmitted",
         "acked_first_sent_at",
         "acked_last_sent_at",
+        "fack",
+        "fresh_losses",
         "high_sacked",
         "lost",
-        "lost_mark",
+        "newest",
+        "newest_end",
+        "newest_retransmitted",
+        "newest_sent_at",
+        "next_deadline",
+        "oldest",
+        "original_start",
+        "rack_end",
+        "rack_sent_at",
         "ranges",
+        "reordered",
         "retransmit_hint",
         "retransmitted",
         "sacked",
+        "sacked_segments",
+        "youngest",
     )
 
     def __init__(self) -> None:
         self.ranges: list[Sent] = []
         self._head: int = 0
         self.sacked: int = 0  # octets in sacked ranges
+        self.sacked_segments: int = 0  # segments that they stand for
         self.lost: int = 0  # octets in lost ranges, retransmitted or not
         self.retransmitted: int = 0  # octets in ranges whose retransmission is in flight
-        self.high_sacked: int = 0  # end of the highest sacked range
-        self.lost_mark: int = 0  # all unsacked ranges below are marked lost
+        self.high_sacked: int = 0  # end of the highest sacked range: RACK.fack
         self.retransmit_hint: int = 0  # no lost and not retransmitted range below
-        # What the last `ack` took away:
+        self.oldest: Sent | None = None  # in flight, first and last in the order of sending
+        self.youngest: Sent | None = None
+        # Ranges that were found lost and not yet told of.
+        self.fresh_losses: list[Sent] = []
+        # When the next range in flight will count as lost, if nothing more is heard of it; set by `detect_lost`.
+        self.next_deadline: int = 0
+
+        # What the ACK that is being taken in says; `begin_ack` clears it.
+        self._limit: int = 0
+        self.fack: int = 0
+        self.newest: Sent | None = None  # the delivered range that was sent last
+        self.newest_sent_at: int = -1
+        self.newest_end: int = 0
+        self.newest_retransmitted: bool = False
+        self.rack_sent_at: int = -1  # the same among those of which RACK knows which transmission arrived
+        self.rack_end: int = 0
+        self.reordered: bool = False  # an original below what had arrived before
+        self.original_start: int = -1  # start of the lowest delivered range that was sent only once
         self.acked_first_sent_at: int = -1  # earliest and latest transmission of an octet sent only once
         self.acked_last_sent_at: int = -1
         self.acked_ever_retransmitted: bool = False
@@ -67,8 +129,23 @@ class Scoreboard:
     def begin(self, seq: int) -> None:
         """Nothing is outstanding; the next octet sent will be `seq`."""
         self.high_sacked = seq
-        self.lost_mark = seq
         self.retransmit_hint = seq
+
+    def clear(self) -> None:
+        """The connection is over."""
+        for sent in self.ranges:
+            sent.older = None
+            sent.newer = None
+        self.ranges.clear()
+        self.fresh_losses.clear()
+        self._head = 0
+        self.oldest = None
+        self.youngest = None
+        self.newest = None
+        self.sacked = 0
+        self.sacked_segments = 0
+        self.lost = 0
+        self.retransmitted = 0
 
     def head(self) -> int:
         """Index in `ranges` of the range at SND.UNA."""
@@ -82,9 +159,19 @@ class Scoreboard:
         """The range at SND.UNA."""
         return self.ranges[self._head] if self._head < len(self.ranges) else None
 
-    def add(self, start: int, end: int, now: int) -> None:
+    def add(self, start: int, end: int, now: int) -> Sent:
         """[start, end) was sent for the first time; `start` is where the last range ended."""
-        self.ranges.append(Sent(start, end, now))
+        sent = Sent(start, end, now)
+        self.ranges.append(sent)
+        sent.in_order = True
+        youngest = self.youngest
+        if youngest is None:
+            self.oldest = sent
+        else:
+            youngest.newer = sent
+            sent.older = youngest
+        self.youngest = sent
+        return sent
 
     def find(self, seq: int) -> int:
         """Index of the first range that ends after `seq`."""
@@ -99,28 +186,46 @@ class Scoreboard:
                 high = middle
         return low
 
-    def ack(self, upto: int) -> None:
-        """Everything below `upto` is acknowledged."""
-        ranges = self.ranges
-        head = self._head
-        count = len(ranges)
+    # --- what an ACK says ------------------------------------------------------------------------------------------
+
+    def begin_ack(self, limit: int) -> None:
+        """An ACK is taken in. `limit`: of ranges sent again, those sent later than this cannot be what it answers."""
+        self._limit = limit
+        self.fack = self.high_sacked
+        self.newest = None
+        self.newest_sent_at = -1
+        self.rack_sent_at = -1
+        self.reordered = False
+        self.original_start = -1
         self.acked_first_sent_at = -1
         self.acked_last_sent_at = -1
         self.acked_ever_retransmitted = False
+
+    def ack(self, upto: int) -> int:
+        """Everything below `upto` is acknowledged; returns how many of its octets had not been reported by SACK."""
+        ranges = self.ranges
+        head = self._head
+        count = len(ranges)
+        fresh = 0
         while head < count:
             sent = ranges[head]
             if sent.start >= upto:
                 break
-            end = min(sent.end, upto)
+            end = sent.end
+            if end > upto:
+                end = upto
             length = end - sent.start
             if sent.sacked:
                 self.sacked -= length
-            elif sent.ever_retransmitted:
-                self.acked_ever_retransmitted = True
             else:
-                if self.acked_first_sent_at < 0:
-                    self.acked_first_sent_at = sent.sent_at
-                self.acked_last_sent_at = sent.sent_at
+                fresh += length
+                if sent.ever_retransmitted:
+                    self.acked_ever_retransmitted = True
+                else:
+                    if self.acked_first_sent_at < 0:
+                        self.acked_first_sent_at = sent.sent_at
+                    self.acked_last_sent_at = sent.sent_at
+                self._deliver(sent, end)
             if sent.lost:
                 self.lost -= length
             if sent.retransmitted:
@@ -128,6 +233,9 @@ class Scoreboard:
             if end < sent.end:
                 sent.start = end
                 break
+            if sent.in_order:
+                self._unthread(sent)
+            self.sacked_segments -= sent.segments
             head += 1
         self._head = head
         if head >= _COMPACT_AT or head == count:
@@ -135,12 +243,11 @@ class Scoreboard:
             self._head = 0
         if self.high_sacked < upto:
             self.high_sacked = upto
-        if self.lost_mark < upto:
-            self.lost_mark = upto
         if self.retransmit_hint < upto:
             self.retransmit_hint = upto
+        return fresh
 
-    def sack(self, left: int, right: int, most: int = 1 << 20) -> int:
+    def sack(self, left: int, right: int, smss: int, most: int = 1 << 20) -> int:
         """[left, right) arrived at the peer; returns how many of its octets were not known to have arrived.
 
         Where there are `most` ranges already none is split any more, and one that is covered in part stays as it is:
@@ -165,53 +272,70 @@ class Scoreboard:
                     self._split(i, right)
                 length = sent.end - sent.start
                 fresh += length
+                self._deliver(sent, sent.end)
                 sent.sacked = True
                 self.sacked += length
+                sent.segments = (length + smss - 1) // smss
+                self.sacked_segments += sent.segments
                 if sent.lost:
                     sent.lost = False
                     self.lost -= length
                 if sent.retransmitted:
                     sent.retransmitted = False
                     self.retransmitted -= length
+                if sent.in_order:
+                    self._unthread(sent)
                 i = self._merge(i)
             i += 1
         if fresh and right > self.high_sacked:
             self.high_sacked = min(right, ranges[-1].end)
         return fresh
 
-    def mark_lost(self, smss: int) -> int:
-        """Mark what RFC 6675's IsLost () says of; returns the octets newly marked.
+    def _deliver(self, sent: Sent, end: int) -> None:
+        """Octets up to `end` of a range are known to have arrived: what RACK and the rate sample want to know."""
+        at = sent.sent_at
+        known = True
+        if sent.ever_retransmitted:
+            # RFC 8985 section 6.2, step 2: is it the last transmission that this ACK answers?
+            known = at <= self._limit
+        else:
+            # Step 3: "Else if Segment.end_seq < RACK.fack AND Segment.retransmitted is FALSE:
+            # RACK.reordering_seen = TRUE". Within one ACK the order is that of the numbers.
+            if end < self.fack:
+                self.reordered = True
+            if self.original_start < 0 or sent.start < self.original_start:
+                self.original_start = sent.start
+        if at > self.newest_sent_at or (at == self.newest_sent_at and end > self.newest_end):
+            self.newest = sent
+            self.newest_sent_at = at
+            self.newest_end = end
+            self.newest_retransmitted = sent.ever_retransmitted
+        if known and (at > self.rack_sent_at or (at == self.rack_sent_at and end > self.rack_end)):
+            self.rack_sent_at = at
+            self.rack_end = end
 
-        RFC 6675 section 4: "The routine returns true when either DupThresh discontiguous SACKed sequences have
-        arrived above 'SeqNum' or more than (DupThresh - 1) * SMSS bytes with sequence numbers greater than 'SeqNum'
-        have been SACKed."
+    # --- losses ----------------------------------------------------------------------------------------------------
+
+    def detect_lost(self, xmit_ts: int, end_seq: int, wait: int, now: int) -> int:
+        """RACK_detect_loss (): lose what was sent before (`xmit_ts`, `end_seq`), and `wait` ago or longer.
+
+        Returns the octets newly lost. `next_deadline` is when the next such range will have waited that long, -1
+        where there is none.
         """
-        ranges = self.ranges
-        i = self.find(self.high_sacked - 1)
-        octets = 0
-        blocks = 0
-        limit = -1
-        while i >= self._head:
-            if i < len(ranges) and ranges[i].sacked:
-                octets += ranges[i].end - ranges[i].start
-                blocks += 1
-                if blocks >= DUP_THRESH or octets > (DUP_THRESH - 1) * smss:
-                    limit = ranges[i].start
-                    break
-            i -= 1
-            if i < len(ranges) and i >= self._head and ranges[i].end <= self.lost_mark:
-                # All below is marked already.
-                return 0
-        if limit <= self.lost_mark:
-            return 0
         fresh = 0
-        j = self.find(self.lost_mark)
-        while j < i:
-            sent = ranges[j]
-            if not sent.sacked and not sent.lost:
+        self.next_deadline = -1
+        sent = self.oldest
+        while sent is not None:
+            at = sent.sent_at
+            if at > xmit_ts:
+                break
+            newer = sent.newer
+            if at < xmit_ts or sent.end < end_seq:
+                if at + wait > now:
+                    self.next_deadline = at + wait
+                    break
                 fresh += self._lose(sent)
-            j += 1
-        self.lost_mark = limit
+            sent = newer
         return fresh
 
     def mark_first_lost(self, length: int) -> int:
@@ -220,28 +344,34 @@ class Scoreboard:
         if i >= len(self.ranges):
             return 0
         sent = self.ranges[i]
-        if sent.sacked or sent.lost:
+        if sent.sacked or (sent.lost and not sent.retransmitted):
             return 0
         if sent.end - sent.start > length:
             self._split(i, sent.start + length)
         return self._lose(sent)
 
+    def mark_old_lost(self, before: int) -> int:
+        """The first range, and each that was last sent `before` then or at that time, is lost; returns the octets."""
+        fresh = 0
+        first = self.first()
+        if first is not None and first.in_order:
+            fresh += self._lose(first)
+        sent = self.oldest
+        while sent is not None and sent.sent_at <= before:
+            newer = sent.newer
+            fresh += self._lose(sent)
+            sent = newer
+        return fresh
+
     def mark_all_lost(self) -> int:
-        """All that is not sacked is lost, retransmissions too (a timeout); returns the octets in it."""
-        total = 0
-        for i in range(self._head, len(self.ranges)):
-            sent = self.ranges[i]
-            if not sent.sacked:
-                sent.retransmitted = False
-                if not sent.lost:
-                    sent.lost = True
-                    self.lost += sent.end - sent.start
-                total += sent.end - sent.start
-        self.retransmitted = 0
-        if self._head < len(self.ranges):
-            self.retransmit_hint = self.ranges[self._head].start
-            self.lost_mark = self.ranges[-1].end
-        return total
+        """All that is not sacked is lost, retransmissions too; returns the octets newly lost."""
+        fresh = 0
+        sent = self.oldest
+        while sent is not None:
+            newer = sent.newer
+            fresh += self._lose(sent)
+            sent = newer
+        return fresh
 
     def unmark_lost(self) -> None:
         """The losses were no losses (a spurious timeout): what was not sent again is in flight after all."""
@@ -250,19 +380,22 @@ class Scoreboard:
             if sent.lost:
                 sent.lost = False
                 self.lost -= sent.end - sent.start
-        if self._head < len(self.ranges):
-            self.lost_mark = self.ranges[self._head].start
+        self._thread_all()
 
     def forget_sacks(self) -> None:
         """The peer reneged: turn all SACK marks off (RFC 2018 section 8)."""
         for i in range(self._head, len(self.ranges)):
-            self.ranges[i].sacked = False
+            sent = self.ranges[i]
+            sent.sacked = False
+            sent.segments = 0
         self.sacked = 0
+        self.sacked_segments = 0
         if self._head < len(self.ranges):
             self.high_sacked = self.ranges[self._head].start
+        self._thread_all()
 
     def next_lost(self) -> Sent | None:
-        """The first lost range that was not sent again: rule (1) of RFC 6675's NextSeg ()."""
+        """The first lost range that was not sent again."""
         if self.lost == 0:
             return None
         ranges = self.ranges
@@ -277,26 +410,13 @@ class Scoreboard:
             self.retransmit_hint = ranges[-1].end
         return None
 
-    def next_hole(self, above: int) -> Sent | None:
-        """The first unsacked range from `above` on and below the highest sacked one: rule (3) of NextSeg ()."""
-        ranges = self.ranges
-        i = self.find(above)
-        while i < len(ranges):
-            sent = ranges[i]
-            if sent.start >= self.high_sacked:
-                return None
-            if not sent.sacked and not sent.retransmitted:
-                return sent
-            i += 1
-        return None
-
-    def last_unsacked(self, length: int) -> Sent | None:
-        """A range of up to `length` octets at the end, for the rescue of rule (4), if nothing there was sent again."""
+    def last(self, length: int) -> Sent | None:
+        """A range of up to `length` octets at the end, for a tail loss probe; None where it arrived."""
         if self._head == len(self.ranges):
             return None
         i = len(self.ranges) - 1
         sent = self.ranges[i]
-        if sent.sacked or sent.retransmitted:
+        if sent.sacked:
             return None
         if sent.end - sent.start > length:
             self._split(i, sent.end - length)
@@ -315,14 +435,72 @@ class Scoreboard:
             self.retransmitted += sent.end - sent.start
         sent.ever_retransmitted = True
         sent.sent_at = now
+        if sent.in_order:
+            self._unthread(sent)
+        self._thread(sent)
 
     def _lose(self, sent: Sent) -> int:
+        """A range in flight, or its retransmission, is lost."""
         length = sent.end - sent.start
-        sent.lost = True
-        self.lost += length
+        if sent.retransmitted:
+            sent.retransmitted = False
+            self.retransmitted -= length
+        if not sent.lost:
+            sent.lost = True
+            self.lost += length
         if sent.start < self.retransmit_hint:
             self.retransmit_hint = sent.start
+        if sent.in_order:
+            self._unthread(sent)
+        self.fresh_losses.append(sent)
         return length
+
+    # --- the order of sending --------------------------------------------------------------------------------------
+
+    def _thread(self, sent: Sent) -> None:
+        """`sent` was sent now: the youngest."""
+        sent.in_order = True
+        youngest = self.youngest
+        sent.older = youngest
+        sent.newer = None
+        if youngest is None:
+            self.oldest = sent
+        else:
+            youngest.newer = sent
+        self.youngest = sent
+
+    def _unthread(self, sent: Sent) -> None:
+        older = sent.older
+        newer = sent.newer
+        if older is None:
+            self.oldest = newer
+        else:
+            older.newer = newer
+        if newer is None:
+            self.youngest = older
+        else:
+            newer.older = older
+        sent.older = None
+        sent.newer = None
+        sent.in_order = False
+
+    def _thread_all(self) -> None:
+        """Build the order anew."""
+        flying: list[tuple[int, int, Sent]] = []
+        for i in range(self._head, len(self.ranges)):
+            sent = self.ranges[i]
+            sent.in_order = False
+            sent.older = None
+            sent.newer = None
+            if not sent.sacked and (not sent.lost or sent.retransmitted):
+                flying.append((sent.sent_at, i, sent))
+        self.oldest = None
+        self.youngest = None
+        flying.sort()
+        for entry in flying:
+            self._thread(entry[2])
+
+    # --- ranges ----------------------------------------------------------------------------------------------------
 
     def _split(self, i: int, seq: int) -> None:
         """Cut range `i` in two at `seq`."""
@@ -332,8 +510,24 @@ class Scoreboard:
         rest.lost = sent.lost
         rest.retransmitted = sent.retransmitted
         rest.ever_retransmitted = sent.ever_retransmitted
+        rest.delivered = sent.delivered
+        rest.delivered_at = sent.delivered_at
+        rest.first_sent_at = sent.first_sent_at
+        rest.tx_in_flight = sent.tx_in_flight
+        rest.lost_before = sent.lost_before
+        rest.app_limited = sent.app_limited
         sent.end = seq
         self.ranges.insert(i + 1, rest)
+        if sent.in_order:
+            newer = sent.newer
+            rest.in_order = True
+            rest.older = sent
+            rest.newer = newer
+            sent.newer = rest
+            if newer is None:
+                self.youngest = rest
+            else:
+                newer.older = rest
 
     def _merge(self, i: int) -> int:
         """Join sacked range `i` with sacked neighbours; returns its index afterwards."""
@@ -341,9 +535,11 @@ class Scoreboard:
         sent = ranges[i]
         if i + 1 < len(ranges) and ranges[i + 1].sacked:
             sent.end = ranges[i + 1].end
+            sent.segments += ranges[i + 1].segments
             del ranges[i + 1]
         if i > self._head and ranges[i - 1].sacked:
             ranges[i - 1].end = sent.end
+            ranges[i - 1].segments += sent.segments
             del ranges[i]
             i -= 1
         return i

@@ -12,6 +12,8 @@ from plankroad.tcp.cc.base import AckSample, CongestionControl
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import CLOSED, FAST_OPEN_NONE, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.prr import Prr
+from plankroad.tcp.rack import Rack
 from plankroad.tcp.reassembly import Reassembly
 from plankroad.tcp.rtt import RttEstimator
 from plankroad.tcp.scoreboard import Scoreboard
@@ -73,6 +75,7 @@ class Tcb:
         "ack_octets",
         "ack_segments",
         "adopted_user_timeout",
+        "app_limited",
         "bytes_acked",
         "bytes_received",
         "bytes_retransmitted",
@@ -89,7 +92,11 @@ class Tcb:
         "cwnd_limited",
         "cwnd_used",
         "delivered",
+        "delivered_at",
+        "delivery_rate",
+        "dsack_end",
         "dsacks",
+        "dsacks_received",
         "dup_acks",
         "eifel_ts",
         "error",
@@ -98,9 +105,13 @@ class Tcb:
         "fast_open_cache",
         "fast_open_option",
         "fin_seq",
+        "first_sent_at",
         "force_retransmit",
+        "fresh_acked",
+        "frto",
+        "frto_new",
         "gso_max",
-        "high_rxt",
+        "high_new",
         "irs",
         "iss",
         "keepalive_probes",
@@ -113,14 +124,20 @@ class Tcb:
         "local_addr",
         "local_port",
         "log",
+        "lost_total",
         "max_snd_wnd",
         "opened_at",
+        "pace_at",
+        "pace_burst",
+        "pacing_rate",
         "passive",
         "path_mss",
         "peer_mss",
         "probe_due",
         "probes",
+        "prr",
         "quick_acks",
+        "rack",
         "rcv_adv",
         "rcv_buf",
         "rcv_eof",
@@ -140,13 +157,13 @@ class Tcb:
         "remote_addr",
         "remote_port",
         "reno_sacked",
-        "rescue_at",
         "reset_seq",
         "reset_with_ack",
         "retransmitted_segments",
         "retries",
         "round_end",
         "rtt",
+        "rttvar_prev",
         "sack_ok",
         "sample",
         "scoreboard",
@@ -169,13 +186,18 @@ class Tcb:
         "snd_wl2",
         "snd_wnd",
         "soft_error",
+        "srtt_prev",
         "state",
         "sws_override",
         "syn_data",
         "syn_pending",
         "syn_retransmitted",
         "syn_sent_at",
+        "timeouts",
         "timers",
+        "tlp_end_seq",
+        "tlp_is_retrans",
+        "tlp_samples",
         "tos",
         "trouble_reported",
         "ts_offset",
@@ -183,7 +205,9 @@ class Tcb:
         "ts_recent",
         "ts_recent_at",
         "unanswered_since",
-        "undo_recover",
+        "undo_end",
+        "undo_marker",
+        "undo_octets",
         "user_timeout",
         "user_timeout_due",
         "ws_ok",
@@ -294,22 +318,47 @@ class Tcb:
         self.sample: AckSample = AckSample()
         self.congestion: int = OPEN
         self.dup_acks: int = 0
+        self.dsack_end: int = -1  # where the DSACK of this ACK ends, -1 without one
+        self.dsacks_received: int = 0
+        self.fresh_acked: int = 0  # of the octets this ACK acknowledges, those that SACK had not reported
         self.limited_sent: int = 0  # octets of new data sent because of duplicate ACKs (RFC 3042)
         self.reno_sacked: int = 0  # without SACK: octets that duplicate ACKs say have left the network
         self.recover: int = iss  # RecoveryPoint; `recover` of RFC 6582
-        self.high_rxt: int = iss
-        self.rescue_at: int = -1  # RescueRxt of RFC 6675; -1: not used in this recovery
+        self.rack: Rack = Rack()
+        self.prr: Prr = Prr()
+        self.tlp_end_seq: int = -1  # TLP.end_seq; -1: no probe is in flight
+        self.tlp_is_retrans: bool = False
+        self.tlp_samples: int = 0  # how many samples of the round trip there were at the last probe
+        self.frto: int = 0  # the step of RFC 5682 that the next ACK belongs to
+        self.frto_new: int = 0  # new segments that its step 2b may still send
+        self.high_new: int = 0  # SND.NXT before those
         self.force_retransmit: bool = False  # the next retransmission goes out whatever cwnd says
         self.cwnd_limited: bool = False
         self.cwnd_filled_at: int = 0  # when cwnd was last filled, or its use last looked at
         self.cwnd_used: int = 0  # the most that was in flight since
         self.round_end: int = iss
-        self.delivered: int = 0
+        self.delivered: int = 0  # octets known to have arrived, each once
+        self.delivered_at: int = 0  # when the last of them became known
+        self.first_sent_at: int = 0  # when the packet was sent that the latest rate sample begins with
+        self.app_limited: int = (
+            0  # `delivered` at the end of a flight that the program did not fill; 0: it fills cwnd
+        )
+        self.lost_total: int = 0  # octets found lost, each time they were
+        self.delivery_rate: int = 0  # the latest sample that is worth showing, bytes a second
+        self.pacing_rate: int = 0  # bytes a second; 0: what cwnd allows leaves at once
+        self.pace_at: int = 0  # when the next burst is due
+        self.pace_burst: int = 0  # what is left of the present one, bytes
+        # What is kept to undo a recovery that was a mistake
+        self.undo_marker: int = -1  # SND.UNA when it began; -1: nothing to undo
+        self.undo_end: int = 0  # SND.NXT then
+        self.undo_octets: int = 0  # sent again and not yet reported as duplicates
         self.eifel_ts: int = -1  # timestamp of the first retransmission (RFC 3522 RetransmitTS)
-        self.undo_recover: int = -1
+        self.srtt_prev: int = 0
+        self.rttvar_prev: int = 0
 
         # Retransmission
         self.retries: int = 0
+        self.timeouts: int = 0
         self.trouble_reported: bool = False  # R1 was passed
         self.unanswered_since: int = -1  # since when the peer owes an answer
         self.user_timeout: int = config.user_timeout
@@ -355,6 +404,10 @@ class Tcb:
     def flight_size(self) -> int:
         """FlightSize: octets sent and not cumulatively acknowledged (RFC 5681 section 2)."""
         return self.snd_nxt - self.snd_una
+
+    def window(self) -> int:
+        """What congestion control lets be in flight now: cwnd, or in recovery what PRR says."""
+        return self.prr.window if self.prr.active else self.cc.cwnd
 
     def pipe(self) -> int:
         """RFC 6675's estimate of the octets in the network, kept as sums (section 4, SetPipe ())."""

@@ -7,6 +7,7 @@ import errno
 from plankroad.endpoint import EVENT_SOFT_ERROR
 from plankroad.tcp.constants import (
     CLOSED,
+    ESTABLISHED,
     FAST_OPEN_PASSIVE,
     FIN_WAIT_2,
     SYN_RECEIVED,
@@ -18,14 +19,16 @@ from plankroad.tcp.constants import (
     TIMER_LINGER,
     TIMER_NAMES,
     TIMER_PERSIST,
+    TIMER_PROBE,
+    TIMER_REORDER,
     TIMER_RETRANSMIT,
     TIMER_TIME_WAIT,
     TIMER_USER,
 )
 from plankroad.tcp.ending import abort_connection, end_connection
 from plankroad.tcp.fastopen import on_silence, release_syn
-from plankroad.tcp.output import PROBE_KEEPALIVE, PROBE_WINDOW, acknowledge
-from plankroad.tcp.recovery import on_timeout
+from plankroad.tcp.output import PROBE_KEEPALIVE, PROBE_TAIL, PROBE_WINDOW, acknowledge
+from plankroad.tcp.recovery import on_reorder_timer, on_timeout
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER, SECOND
 
@@ -50,6 +53,13 @@ def handle_timeout(t: Tcb, now: int) -> None:
 def _expired(t: Tcb, now: int, timer: int) -> None:
     if timer == TIMER_RETRANSMIT:
         _retransmit(t, now)
+    elif timer == TIMER_PROBE:
+        if t.state >= ESTABLISHED:
+            t.probe_due = PROBE_TAIL
+            # Whether or not one is sent, the last resort counts from here (RFC 8985 section 7.3).
+            t.timers[TIMER_RETRANSMIT] = now + t.rtt.rto()
+    elif timer == TIMER_REORDER:
+        on_reorder_timer(t, now)
     elif timer == TIMER_DELAYED_ACK:
         t.counters.delayed_acks += 1
         acknowledge(t)

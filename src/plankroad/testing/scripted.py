@@ -47,7 +47,7 @@ class ScriptedPeer:
 
     `peer_iss`: the test's initial sequence number on the wire. `rtt`: how far `establish` lets time go for the SYN.
     The program on the connection's side reads by itself (`reads`) into `received`. `cache`: what a Fast Open client
-    knows of servers, `keys`: a server's.
+    knows of servers, `keys`: a server's. Without `pacing` what may be sent leaves at once.
     """
 
     def __init__(
@@ -59,8 +59,10 @@ class ScriptedPeer:
         ipv6: bool = False,
         iss: int = -1,
         cache: FastOpenCache | None = None,
+        pacing: bool = False,
     ) -> None:
-        self.config = config if config is not None else TcpConfig()
+        self.config = (config if config is not None else TcpConfig()).copy()
+        self.config.pacing = pacing
         self.counters = TcpCounters()
         self.now = start
         self.peer_iss = peer_iss
@@ -252,6 +254,15 @@ class ScriptedPeer:
         self.now = max(self.now, when)
         self.conn.handle_timeout(self.now)
         return self.output()
+
+    def timeout(self) -> list[Segment]:
+        """Go on until the retransmission timer expires, past all probes; returns what goes out then."""
+        before = self.conn.tcb.timeouts
+        for _ in range(10):
+            out = self.next_timer()
+            if self.conn.tcb.timeouts > before:
+                return out
+        raise AssertionError("ten timers expired, and none was that of retransmission")
 
     def _relative(self, seg: Segment) -> Segment:
         t = self.conn.tcb

@@ -138,7 +138,8 @@ class CongestionControl:
     `validation`: whether the window is used as large as it is (RFC 7661).
     `pacing_rate`: bytes a second at which to send, 0: it is reckoned from cwnd and the round trip where `paced` is set.
     `paced`: sending is spread over the round trip. Off where the program wants none.
-    `send_quantum`: the most that leaves in one burst when paced, in bytes; 0: sized to the rate.
+    `send_quantum`: how much leaves in one burst when paced, in bytes, 0: two segments. More does where the rate makes
+    a millisecond's worth more than that, for an event loop is no finer.
     `uses_prr`: in fast recovery proportional rate reduction (RFC 9937) leads what is sent down to ssthresh, and cwnd
     takes effect after it. An algorithm that steers cwnd in recovery by itself switches it off.
 

@@ -1,0 +1,88 @@
+"""Recoveries that were a mistake, and how they are taken back.
+
+Three ways to find out: the first ACK after a retransmission echoes a timestamp older than it (Eifel, RFC 3522); DSACKs
+say of all that was sent again that it had arrived before (RFC 3708); after a timeout data arrives that was not sent
+again (F-RTO, see `frto`). The response is RFC 4015's: the congestion state of before, and a wiser timer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plankroad.tcp.constants import CWR, LOSS, OPEN
+from plankroad.tcp.seq import HALF32, MASK32
+
+if TYPE_CHECKING:
+    from plankroad.tcp.tcb import Tcb
+
+
+def begin(t: Tcb) -> None:
+    """A recovery begins: nothing was sent again in it."""
+    t.undo_marker = t.snd_una
+    t.undo_end = t.snd_nxt
+    t.undo_octets = 0
+    t.eifel_ts = -1
+    t.srtt_prev = t.rtt.srtt
+    t.rttvar_prev = t.rtt.rttvar
+
+
+def on_retransmit(t: Tcb, now: int, length: int) -> None:
+    """Octets are sent again."""
+    if t.undo_marker < 0:
+        return
+    t.undo_octets += length
+    if t.eifel_ts < 0:
+        # RFC 3522 section 3.2 step (2): RetransmitTS, that of the first retransmission.
+        t.eifel_ts = t.ts_now(now)
+
+
+def on_dsack(t: Tcb, now: int, left: int, right: int) -> None:
+    """The peer says that [left, right) arrived twice."""
+    if t.undo_marker < 0 or left < t.undo_marker or right > t.undo_end or t.undo_octets == 0:
+        return
+    t.undo_octets = max(0, t.undo_octets - (right - left))
+    # RFC 3708 section 3: undo "if all retransmitted segments were acknowledged with DSACK".
+    if t.undo_octets == 0 and t.eifel_ts >= 0:
+        t.counters.undone_dsack += 1
+        undo(t, now, "dsack")
+
+
+def on_progress(t: Tcb, now: int, ts_ecr: int) -> None:
+    """The first ACK that moves SND.UNA after a retransmission: does it answer the original?
+
+    RFC 3522 section 3.2 step (5): the retransmission was spurious if the echoed timestamp is smaller than that of the
+    first retransmission.
+    """
+    if t.undo_marker < 0 or t.eifel_ts < 0:
+        return
+    if ((ts_ecr - t.eifel_ts) & MASK32) >= HALF32:
+        t.counters.undone_eifel += 1
+        undo(t, now, "eifel")
+    elif t.congestion == LOSS:
+        # The retransmission arrived and is what is answered: the loss was one.
+        t.frto = 0
+
+
+def undo(t: Tcb, now: int, why: str) -> None:
+    """Nothing was lost: the state of before."""
+    was_timeout = t.congestion == LOSS
+    t.counters.spurious_recoveries += 1
+    t.cc.on_spurious(now)
+    if t.congestion not in (OPEN, CWR):
+        t.scoreboard.unmark_lost()
+        t.congestion = OPEN
+        t.prr.active = False
+        t.dup_acks = 0
+        t.reno_sacked = 0
+        t.force_retransmit = False
+    t.frto = 0
+    if was_timeout:
+        # RFC 4015 section 3.3: "SRTT <- max (SRTT_prev, RTT-SAMPLE)", "RTTVAR <- max (RTTVAR_prev, RTT-SAMPLE/2)": a
+        # timer that fired too early learns from it.
+        sample = t.rtt.latest
+        if sample > 0:
+            t.rtt.restart(max(t.srtt_prev, sample), max(t.rttvar_prev, sample >> 1))
+    t.undo_marker = -1
+    t.eifel_ts = -1
+    if t.log is not None:
+        t.log.event(now, t.name(), "spurious", {"why": why, "cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
