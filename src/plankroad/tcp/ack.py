@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
-from plankroad.tcp.autotune import follow_window
 from plankroad.tcp import pacing, rack, rate, tlp, undo
+from plankroad.tcp.autotune import follow_window
 from plankroad.tcp.cc.base import AckSample
 from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.config import TcpConfig

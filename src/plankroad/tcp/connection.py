@@ -16,9 +16,9 @@ import os
 from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_WRITABLE, Endpoint
+from plankroad.tcp import pacing
 from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.autotune import on_taken
-from plankroad.tcp import pacing
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.config import NAGLE_MINSHALL, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import (

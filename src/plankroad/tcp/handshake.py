@@ -6,8 +6,8 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
-from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp import pacing
+from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
     ESTABLISHED,
