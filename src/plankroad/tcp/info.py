@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp.constants import CWR, LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
+from plankroad.tcp.constants import (
+    CWR,
+    FAST_OPEN_ACTIVE,
+    FAST_OPEN_PASSIVE,
+    LOSS,
+    MAX_WIND_SHIFT,
+    RECOVERY,
+    STATE_NAMES,
+    TIMER_NAMES,
+)
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
@@ -26,6 +35,8 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         options.append("sack")
     if t.ws_ok:
         options.append(f"wscale:{t.snd_wind_shift},{min(t.rcv_wind_shift, MAX_WIND_SHIFT)}")
+    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE):
+        options.append("fast_open")
     return {
         "state": STATE_NAMES[t.state],
         "ca_state": _CA_NAMES.get(t.congestion, "disorder" if t.dup_acks or board.sacked else "open"),
