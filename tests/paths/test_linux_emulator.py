@@ -27,12 +27,12 @@ class MadeUpClock(Clock):
         self.time = ORIGIN
         self.delay = delay
         self.step = step
-        self.calls: list[tuple[int, Callable[[], object]]] = []
+        self.calls: list[tuple[int, int, Callable[[], object]]] = []
 
     def at(self, when: int, call: Callable[[], object]) -> None:
         """Do something once virtual time is `when`."""
-        self.calls.append((ORIGIN + when, call))
-        self.calls.sort(key=lambda one: -one[0])
+        self.calls.append((-ORIGIN - when, -len(self.calls), call))
+        self.calls.sort()
 
     def now(self) -> int:
         self.time += self.step
@@ -41,13 +41,13 @@ class MadeUpClock(Clock):
     def wait(self, fds: Sequence[int], limit: int) -> Sequence[int]:
         end = self.time + max(1, limit)
         while True:
-            while self.calls and self.calls[-1][0] <= self.time:
-                self.calls.pop()[1]()
+            while self.calls and -self.calls[-1][0] <= self.time:
+                self.calls.pop()[2]()
             readable = select.select(fds, (), (), 0)[0]
             if readable or self.time >= end:
                 self.time += self.delay()
                 return readable
-            self.time = max(self.time, min(end, self.calls[-1][0] if self.calls else end))
+            self.time = max(self.time, min(end, -self.calls[-1][0] if self.calls else end))
 
 
 class Path:
@@ -141,6 +141,7 @@ def test_an_emulator_that_is_woken_late_has_not_kept_real_time() -> None:
         with path(clock, Conditions(rate=10_000_000, delay=5 * MILLISECOND)) as made:
             for i in range(200):
                 clock.at(i * MILLISECOND, lambda: made.left.send(bytes(1000)))
+                clock.at(i * MILLISECOND, lambda: read_all(made.right))
             made.emulator.run(ORIGIN, 300 * MILLISECOND)
         timing = made.emulator.timing
         assert timing.kept(10 * MILLISECOND) is kept, timing.as_dict()
