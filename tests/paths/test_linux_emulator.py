@@ -51,7 +51,7 @@ class MadeUpClock(Clock):
 
 
 class Path:
-    """An emulator with two pipes between two devices, which are socket pairs: `left` and `right` are the hosts' ends."""
+    """An emulator with two pipes between two devices, socket pairs; `left` and `right` are the hosts' ends."""
 
     def __init__(self, clock: Clock, conditions: Conditions, seed: int = 1) -> None:
         self.simulator = Simulator()
@@ -61,9 +61,14 @@ class Path:
         self.devices = (left_device, right_device)
         for one in (self.left, self.right, *self.devices):
             one.setblocking(False)
-        there, back = DeviceSink(self.emulator, right_device.fileno()), DeviceSink(self.emulator, left_device.fileno())
+        there, back = (
+            DeviceSink(self.emulator, right_device.fileno()),
+            DeviceSink(self.emulator, left_device.fileno()),
+        )
         self.there = direction(self.simulator, there, conditions, seed)
-        self.back = Direction(self.simulator, seed, "right->left", 1, back, 0, Conditions(delay=conditions.delay), False)
+        self.back = Direction(
+            self.simulator, seed, "right->left", 1, back, 0, Conditions(delay=conditions.delay), False
+        )
         self.emulator.add_port(left_device.fileno(), self.there.pipe)
         self.emulator.add_port(right_device.fileno(), self.back.pipe)
 

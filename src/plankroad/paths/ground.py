@@ -1,7 +1,7 @@
 """Two kernels' ends of a path, from the outside: processes in network namespaces of their own, and their devices.
 
     with KernelGround() as ground:
-        ground.left.fd, ground.right.fd     # TUN descriptors: what the kernels send can be read, what is written reaches them
+        ground.left.fd, ground.right.fd  # TUN: what a kernel sends can be read, what is written reaches it
 
 Nothing of the machine's own network is touched, and nothing has to be tidied up: a namespace ends with its process,
 and that with this one.

@@ -345,7 +345,13 @@ def _sample(now: int, flow: socket.socket) -> list[int]:
     mss = info["snd_mss"]
     ssthresh = info["snd_ssthresh"]
     flight = max(0, info["unacked"] - info["sacked"] - info["lost"] + info["retrans"])
-    return [now, info["snd_cwnd"] * mss, ssthresh if ssthresh >= 0x7FFFFFFF else ssthresh * mss, flight * mss, info["rtt"]]
+    return [
+        now,
+        info["snd_cwnd"] * mss,
+        ssthresh if ssthresh >= 0x7FFFFFFF else ssthresh * mss,
+        flight * mss,
+        info["rtt"],
+    ]
 
 
 def _ioctl(fd: int, request: int, argument: bytes) -> None:
