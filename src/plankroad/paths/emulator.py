@@ -1,7 +1,7 @@
 """The simulator's pipes on the real clock, between descriptors that real packets come from and go to.
 
 Theory of operation. Virtual time is the time since `origin` on the monotonic clock. The emulator waits until a
-descriptor is readable or the next event is due, whichever is first, and for the last `SPIN` of it without sleeping: a
+descriptor is readable or the next event is due, whichever is first, and for the last moments without sleeping: a
 process is never woken at the very moment it asked for. Each packet it reads enters its pipe at the time at which it
 was read, after all that was due before; when it arrives at the pipe's end it is written to the descriptor there. What
 happens to it in between (queue, rate, loss, delay, order) is the simulator's own code with the simulator's own random
@@ -27,8 +27,10 @@ from plankroad.sim.pipe import Pipe, Sink
 from plankroad.units import MILLISECOND
 from plankroad.wire.packet import Packet
 
-#: Nanoseconds before an event in which the emulator does not sleep any more: it is woken that late, mostly.
-SPIN: Final = 50_000
+#: Nanoseconds before an event in which the emulator does not sleep any more: as many as it was woken too late of late,
+#: within these limits.
+LEAST_SPIN: Final = 20_000
+MOST_SPIN: Final = 150_000
 
 #: It wakes at least this often, to see whether it is woken in time.
 HEARTBEAT: Final = 5 * MILLISECOND
@@ -96,6 +98,14 @@ class Timing:
         if worst > max(20 * MILLISECOND, rtt // 2):
             return False
         return self.late_share(max(MILLISECOND, rtt // 20)) <= LATE_SHARE
+
+    def describe(self) -> str:
+        """What went wrong where `kept` is False, in words."""
+        return (
+            f"the emulator did not keep real time: events were up to {max(self.late, default=0) / 1e6:.3g} ms late, "
+            f"99 % of them within {self.quantile(0.99) / 1e6:.3g} ms; packets waited up to "
+            f"{max(self.unread, default=0) / 1e6:.3g} ms to be read, {self.dropped} were dropped by a device"
+        )
 
     def as_dict(self) -> dict[str, float]:
         """Milliseconds by name, for a report."""
@@ -179,17 +189,21 @@ class Emulator:
         fds = [*self.ports, *self.stop_fds]
         ports = list(self.ports.values())
         now = clock.now() - origin
+        spin = MOST_SPIN
         for port in ports:
             port.empty_at = now
         while now < until:
             due = min(sim.next_time(), until)
-            wake = min(due - SPIN, now + HEARTBEAT)
+            wake = min(due - spin, now + HEARTBEAT)
             before = now
             pause = max(0, wake - now)
             readable = clock.wait(fds, pause)
             now = woken = clock.now() - origin
-            if pause and not readable and wake < due - SPIN:
-                timing.late.append(now - wake)
+            if pause and not readable:
+                over = now - wake
+                if wake < due - spin:
+                    timing.late.append(over)
+                spin = min(MOST_SPIN, max(LEAST_SPIN, over, spin - spin // 16))
             if now >= sim.now:
                 sim.run_until(min(now, until))
             if not readable:

@@ -35,9 +35,11 @@ MESSAGE: Final = 1 << 24
 _CLONE_NEWNET: Final = 0x40000000
 _SIOCSIFTXQLEN: Final = 0x8943
 _PRIORITY: Final = 5
+_NO_SSTHRESH: Final = 0x7FFFFFFF
+_NO_PACING: Final = (1 << 64) - 1
 _CHUNK: Final = 1 << 18
 #: What arrived is added up in steps of so many nanoseconds.
-BIN: Final = 10_000_000
+BIN: Final = 1_000_000
 
 #: struct tcp_info of Linux (include/uapi/linux/tcp.h), as far as it is used; a field is an offset and a format.
 _TCP_INFO: Final[dict[str, tuple[int, str]]] = {
@@ -255,16 +257,15 @@ class Worker:
         return {"counters": counters, "infos": infos, "errors": errors, "series": series, "drops": device_drops()}
 
     def receive(self, order: dict[str, Any]) -> dict[str, Any]:
-        """Read all that comes until the end, or until as many flows have ended as there are."""
-        origin, until, count = order["origin"], order["until"], order["flows"]
+        """Read all that comes until the end. Tells once when every flow has all that it is to carry."""
+        origin, until, count, wanted = order["origin"], order["until"], order["flows"], order["bytes"]
         listener = self.listener
         assert listener is not None
         bins: list[dict[int, int]] = [{} for _ in range(count)]
         totals = [0] * count
-        ends = [-1] * count
+        completed = [-1] * count
         open_flows: list[socket.socket] = []
         room = bytearray(_CHUNK)
-        told = False
         with selectors.DefaultSelector() as selector:
             selector.register(self.channel.sock, selectors.EVENT_READ, -2)
             selector.register(listener, selectors.EVENT_READ, -1)
@@ -293,21 +294,21 @@ class Worker:
                         continue
                     except OSError:
                         size = 0
-                    if size:
-                        totals[i] += size
-                        bins[i][now // BIN] = bins[i].get(now // BIN, 0) + size
+                    if not size:
+                        selector.unregister(flow)
                         continue
-                    selector.unregister(flow)
-                    ends[i] = now
-                    if all(end >= 0 for end in ends) and not told:
-                        told = True
-                        self.channel.send({"complete": True})
+                    totals[i] += size
+                    bins[i][now // BIN] = bins[i].get(now // BIN, 0) + size
+                    if wanted and totals[i] >= wanted and completed[i] < 0:
+                        completed[i] = now
+                        if min(completed) >= 0:
+                            self.channel.send({"complete": True})
         counters = netstat()
         for flow in open_flows:
             flow.close()
         return {
             "bytes": totals,
-            "ends": ends,
+            "completed": completed,
             "bins": [sorted(one.items()) for one in bins],
             "counters": counters,
             "drops": device_drops(),
@@ -345,12 +346,14 @@ def _sample(now: int, flow: socket.socket) -> list[int]:
     mss = info["snd_mss"]
     ssthresh = info["snd_ssthresh"]
     flight = max(0, info["unacked"] - info["sacked"] - info["lost"] + info["retrans"])
+    pacing = info["pacing_rate"]
     return [
         now,
         info["snd_cwnd"] * mss,
-        ssthresh if ssthresh >= 0x7FFFFFFF else ssthresh * mss,
+        0 if ssthresh >= _NO_SSTHRESH else ssthresh * mss,
         flight * mss,
         info["rtt"],
+        0 if pacing >= _NO_PACING else pacing,
     ]
 
 

@@ -14,11 +14,14 @@ from typing import Any, Final
 
 from plankroad.paths.cell import MTU, Cell
 from plankroad.paths.emulator import Clock, DeviceSink, Emulator, Hurry
+from plankroad.paths.fairness import Shares
 from plankroad.paths.ground import LEFT, RIGHT, KernelError, KernelGround
 from plankroad.paths.kernel_worker import BIN, FIRST_PORT
 from plankroad.paths.meter import Meter
 from plankroad.paths.result import FlowResult, Result, utilisation
-from plankroad.sim.conditions import Burst, Conditions
+from plankroad.paths.series import FlowSeries, Series, step_of
+from plankroad.paths.virtual import backward_conditions, forward_conditions
+from plankroad.sim.conditions import Conditions
 from plankroad.sim.events import Simulator
 from plankroad.sim.link import Direction
 from plankroad.units import MILLISECOND, SECOND
@@ -34,8 +37,9 @@ _NAMES: Final = {"newreno": "reno"}
 #: From the orders to the beginning of a run: the processes are ready by then.
 _LEAD: Final = 50 * MILLISECOND
 
-#: How often the sender's state is looked at for a time series.
-SAMPLE: Final = 10 * MILLISECOND
+#: The directions' names: with the seed they say which random streams are drawn from.
+THERE: Final = "sender->receiverpath"
+BACK: Final = "receiver->senderpath"
 
 
 def kernel_name(algorithm: str) -> str:
@@ -53,30 +57,44 @@ def why_not(cell: Cell) -> str:
 class KernelRun:
     """What came out of one run, as it came: `sent` and `received` are what the processes at the ends told."""
 
-    def __init__(self, cell: Cell, clock: Clock | None = None) -> None:
+    def __init__(self, cell: Cell, clock: Clock | None = None, trace: bool = False) -> None:
         self.cell = cell
+        self.step = step_of(cell.duration) if trace else 0
         self.simulator = Simulator()
         self.emulator = Emulator(self.simulator, clock)
         self.meter = Meter()
         self.sent: dict[str, Any] = {}
         self.received: dict[str, Any] = {}
-        self.time = 0
+        self.queue: list[int] = []
+        self.drops: list[int] = []
+        #: Nanoseconds, by the cell's clock, until the end or until all was there (`finished`).
+        self.elapsed = 0
+        self.finished = False
         self.real = 0
 
     def connect(self, ground: KernelGround) -> None:
         """Lay the cell's path between the two devices."""
         cell, simulator, emulator = self.cell, self.simulator, self.emulator
         right, left = DeviceSink(emulator, ground.right.fd), DeviceSink(emulator, ground.left.fd)
-        there, back = path_conditions(cell)
-        self.there = Direction(simulator, cell.seed, "sender->receiver", 0, right, 0, there, False)
-        self.back = Direction(simulator, cell.seed, "receiver->sender", 1, left, 0, back, False)
+        there, back = direction_conditions(cell)
+        self.there = Direction(simulator, cell.seed, THERE, 0, right, 0, there, False)
+        self.back = Direction(simulator, cell.seed, BACK, 1, left, 0, back, False)
         self.there.pipe.observers.append(self.meter)
         self.queue_delay = self.there.measure_queue()
         emulator.add_port(ground.left.fd, self.there.pipe)
         emulator.add_port(ground.right.fd, self.back.pipe)
+        if self.step:
+            simulator.call_at(self.step, self._row)
 
-    def run(self, ground: KernelGround, sample: int = 0) -> None:
-        """Send what is to be sent; `sample`: look at the senders' state every so many ns, for a time series."""
+    def _row(self) -> None:
+        pipe = self.there.pipe
+        now = self.simulator.now
+        self.queue.append(pipe.backlog(now)[1])
+        self.drops.append(pipe.counters.lost_queue)
+        self.simulator.call_at(now + self.step, self._row)
+
+    def run(self, ground: KernelGround) -> None:
+        """Send what is to be sent."""
         cell, left, right = self.cell, ground.left, ground.right
         algorithms = [kernel_name(cell.algorithm(flow)) for flow in range(cell.flows)]
         for name in algorithms:
@@ -88,13 +106,13 @@ class KernelRun:
         origin = began + _LEAD
         until = cell.duration
         common = {"origin": origin, "until": until}
-        right.tell({"do": "receive", "flows": cell.flows, **common})
+        right.tell({"do": "receive", "flows": cell.flows, "bytes": cell.size, **common})
         left.tell(
             {
                 "do": "send",
                 "starts": cell.starts(),
                 "bytes": cell.size,
-                "sample": sample,
+                "sample": self.step,
                 "algorithms": algorithms,
                 "address": LEFT,
                 "peer": RIGHT,
@@ -106,7 +124,6 @@ class KernelRun:
             self.emulator.stop_fds.append(right.channel.sock.fileno())
         with Hurry():
             stopped = self.emulator.run(origin, until)
-        self.time = self.simulator.now
         if stopped and right.answer()[0].get("complete"):
             left.tell({"do": "over"})
             right.tell({"do": "over"})
@@ -114,41 +131,32 @@ class KernelRun:
         self.received = right.answer()[0]
         if "complete" in self.received:  # it came with the end
             self.received = right.answer()[0]
+        completed = self.received["completed"]
+        self.finished = bool(cell.size) and min(completed) >= 0
+        self.elapsed = max(completed) if self.finished else until
         self.emulator.timing.dropped += self.sent["drops"] + self.received["drops"]
         self.real = time.monotonic_ns() - began
 
     def result(self) -> Result:
         """The run in the words of `paths.result`."""
         cell = self.cell
-        flows = [self._flow(flow) for flow in range(cell.flows)]
-        timing = self.emulator.timing
-        kept = timing.kept(cell.rtt)
+        flows = tuple(self._flow(flow) for flow in range(cell.flows))
+        kept = self.emulator.timing.kept(cell.rtt)
         notes = [f"flow {i}: {error}" for i, error in enumerate(self.sent["errors"]) if error]
         if not kept:
-            told = timing.as_dict()
-            notes.append(
-                "the emulator did not keep real time: events were up to {late_max_ms:.3g} ms late, 99 % of them "
-                "within {late_p99_ms:.3g} ms, packets up to {unread_max_ms:.3g} ms unread, {device_drops} dropped by "
-                "a device".format(**told)
-            )
+            notes.append(self.emulator.timing.describe())
         counters = self.there.pipe.counters
         delay = self.queue_delay
-        completions = [flow.completion_s for flow in flows]
-        delivered = sum(flow.delivered_bytes for flow in flows)
-        seconds = self.time / SECOND
-        if cell.size and None not in completions:
-            completion = max(flow.start_s + (flow.completion_s or 0.0) for flow in flows)
-            seconds = completion
-        else:
-            completion = None
-        goodput = delivered * 8 / seconds if seconds else 0.0
+        total = sum(flow.delivered_bytes for flow in flows)
+        goodput = total * 8 * SECOND / self.elapsed
+        shares = self.shares()
         return Result(
             cell=cell,
             stack=STACK,
             goodput_bps=goodput,
             utilisation=utilisation(goodput, cell.rate),
-            completion_s=completion,
-            delivered_bytes=delivered,
+            completion_s=self.elapsed / SECOND if self.finished else None,
+            delivered_bytes=total,
             sent_segments=sum(flow.sent_segments for flow in flows),
             retransmitted_bytes=sum(flow.retransmitted_bytes for flow in flows),
             retransmitted_segments=sum(flow.retransmitted_segments for flow in flows),
@@ -160,57 +168,88 @@ class KernelRun:
             lost_queue=counters.lost_queue,
             lost_random=counters.lost_random + counters.lost_burst,
             marked=counters.marked,
-            jain=1.0,
-            convergence_s=None,
-            per_flow=tuple(flows),
-            time_s=self.time / SECOND,
+            jain=shares.steady(),
+            convergence_s=shares.convergence(),
+            per_flow=flows,
+            time_s=self.elapsed / SECOND,
             real_s=self.real / SECOND,
             kept_real_time=kept,
             notes=tuple(notes),
-            seeds=(cell.seed,),
         )
 
     def _flow(self, number: int) -> FlowResult:
         cell = self.cell
         start = cell.starts()[number]
         delivered = self.received["bytes"][number]
-        end = self.received["ends"][number]
-        complete = bool(cell.size) and delivered == cell.size and end >= 0
-        span = (end if complete else self.time) - start
+        completed = self.received["completed"][number]
+        took = (self.elapsed if completed < 0 else completed) - start
         meter = self.meter.of_port(FIRST_PORT + number)
         return FlowResult(
             algorithm=cell.algorithm(number),
             start_s=start / SECOND,
             delivered_bytes=delivered,
-            goodput_bps=delivered * 8 * SECOND / span if span > 0 else 0.0,
-            completion_s=span / SECOND if complete else None,
+            goodput_bps=delivered * 8 * SECOND / took if took > 0 else 0.0,
+            completion_s=None if completed < 0 else took / SECOND,
             sent_segments=meter.segments,
             retransmitted_bytes=meter.retransmitted_octets,
             retransmitted_segments=meter.retransmitted,
             spurious=meter.spurious,
         )
 
-    def steps(self, flow: int) -> list[tuple[int, int]]:
-        """When, in nanoseconds, a flow's receiving program got how many bytes, in steps of 10 ms."""
-        return [((step + 1) * BIN, size) for step, size in self.received["bins"][flow]]
+    def delivered(self, step: int) -> list[list[int]]:
+        """For each flow, the bytes that its receiving program had had at every multiple of `step` nanoseconds."""
+        found: list[list[int]] = []
+        for bins in self.received["bins"]:
+            totals: list[int] = []
+            total = 0
+            at = step
+            for number, size in bins:
+                while (number + 1) * BIN > at:
+                    totals.append(total)
+                    at += step
+                total += size
+            while at <= self.elapsed:
+                totals.append(total)
+                at += step
+            found.append(totals[: self.elapsed // step])
+        return found
+
+    def shares(self) -> Shares:
+        """What each flow had, for Jain's index."""
+        shares = Shares(self.cell)
+        for row in zip(*self.delivered(shares.bin), strict=True):
+            shares.add(row)
+        return shares
+
+    def series(self) -> Series:
+        """What happened over time, for plots: what the kernel told of its connections, and the queue."""
+        step = self.step
+        series = Series(step, [], self.queue, self.drops)
+        count = min(len(self.queue), self.elapsed // step)
+        for number, delivered in enumerate(self.delivered(step)):
+            flow = FlowSeries(self.cell.algorithm(number))
+            samples = self.sent["series"][number]
+            at = 0
+            last = [0, 0, 0, 0, 0, 0]
+            for row in range(1, count + 1):
+                while at < len(samples) and samples[at][0] <= row * step + MILLISECOND // 2:
+                    last = samples[at]
+                    at += 1
+                flow.cwnd.append(last[1])
+                flow.ssthresh.append(last[2])
+                flow.in_flight.append(last[3])
+                flow.rtt.append(last[4] * 1000)
+                flow.srtt.append(last[4] * 1000)
+                flow.pacing.append(last[5])
+            flow.delivered.extend(delivered[:count])
+            series.flows.append(flow)
+        del series.queue[count:], series.drops[count:]
+        return series
 
 
-def path_conditions(cell: Cell) -> tuple[Conditions, Conditions]:
-    """Both directions of a cell's path."""
-    burst = None if cell.burst is None else Burst.of(cell.burst.loss, cell.burst.length)
-    reorder = cell.reorder
-    there = Conditions(
-        rate=cell.rate,
-        delay=cell.forth,
-        mtu=MTU,
-        queue_packets=cell.queue_packets,
-        queue_bytes=cell.queue_bytes,
-        loss=cell.loss,
-        burst=burst,
-        reorder=0.0 if reorder is None else reorder.probability,
-        reorder_delay=0 if reorder is None else reorder.delay,
-    )
-    return there, Conditions(delay=cell.back, mtu=MTU, queue_packets=0)
+def direction_conditions(cell: Cell) -> tuple[Conditions, Conditions]:
+    """Both directions of a cell's path, as in virtual time."""
+    return Conditions().changed(forward_conditions(cell)), Conditions().changed(backward_conditions(cell))
 
 
 def run_linux(cell: Cell, clock: Clock | None = None) -> Result:
@@ -222,13 +261,19 @@ def run_linux(cell: Cell, clock: Clock | None = None) -> Result:
     return kernel_run(cell, clock).result()
 
 
-def kernel_run(cell: Cell, clock: Clock | None = None, sample: int = 0) -> KernelRun:
+def trace_linux(cell: Cell) -> tuple[Result, Series]:
+    """`run_linux`, and what happened over time."""
+    run = kernel_run(cell, None, True)
+    return run.result(), run.series()
+
+
+def kernel_run(cell: Cell, clock: Clock | None = None, trace: bool = False) -> KernelRun:
     """`run_linux`, and what its result was made of."""
     reason = why_not(cell)
     if reason:
         raise KernelError(reason)
-    run = KernelRun(cell, clock)
+    run = KernelRun(cell, clock, trace)
     with KernelGround(MTU, {"ipv4/tcp_ecn": "1" if cell.ecn else "0"}) as ground:
         run.connect(ground)
-        run.run(ground, sample)
+        run.run(ground)
     return run

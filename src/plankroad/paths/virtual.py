@@ -54,6 +54,11 @@ def forward_conditions(cell: Cell) -> dict[str, Any]:
     return conditions
 
 
+def backward_conditions(cell: Cell) -> dict[str, Any]:
+    """The direction of the acknowledgements."""
+    return {"delay": cell.back / 1e9, "mtu": MTU}
+
+
 def tcp_config(cell: Cell, flow: int) -> TcpConfig:
     """How the ends of a flow are configured: as everybody's, with buffers that are not the limit."""
     return TcpConfig(congestion_control=cell.algorithm(flow), snd_buf=cell.buffer_bytes, rcv_buf=cell.buffer_bytes)
@@ -89,7 +94,7 @@ class VirtualRun:
             name="path",
             addresses=(f"{SENDER}/24", f"{RECEIVER}/24"),
             forward=forward_conditions(cell),
-            backward={"delay": cell.back / 1e9, "mtu": MTU},
+            backward=backward_conditions(cell),
         )
         self.sender = sender
         self.simulator: Simulator = self.network.simulator
