@@ -12,7 +12,8 @@ from plankroad.units import MILLISECOND, SECOND
 
 SMSS = 1460
 IW = 10 * SMSS
-ALGORITHMS = ["newreno", "cubic"]
+# LEDBAT begins with less and grows more slowly: it has tests of its own.
+ALGORITHMS = ["newreno", "cubic", "vegas", "dctcp"]
 LOSS_BASED = ["newreno", "cubic"]
 
 
@@ -21,13 +22,13 @@ def ack(cc: CongestionControl, acked: int, now: int = 0, limited: bool = True, r
 
 
 def test_names_lists_what_is_registered() -> None:
-    assert {"cubic", "newreno"} <= set(names())
+    assert {"cubic", "dctcp", "ledbat", "newreno", "reno", "vegas"} <= set(names())
     assert names() == sorted(names())
 
 
 def test_unknown_name_is_refused_and_the_known_ones_are_told() -> None:
-    with pytest.raises(ValueError, match=r"unknown congestion control 'vegas'.*cubic.*newreno"):
-        create("vegas", SMSS, IW)
+    with pytest.raises(ValueError, match=r"unknown congestion control 'tahoe'.*cubic.*newreno"):
+        create("tahoe", SMSS, IW)
 
 
 def test_a_name_cannot_be_taken_twice_nor_by_something_else() -> None:
@@ -106,7 +107,7 @@ def test_congestion_never_raises_the_window(name: str) -> None:
     assert cc.cwnd == IW
     cc = create(name, SMSS, IW)
     cc.on_congestion(0, ECN, 1000 * SMSS)
-    assert cc.cwnd == IW
+    assert cc.cwnd <= IW
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -295,7 +296,7 @@ hooks = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("name", [*ALGORITHMS, "ledbat"])
 @given(calls=hooks)
 def test_whatever_happens_the_window_keeps_its_bounds_and_congestion_does_not_raise_it(
     name: str, calls: list[tuple[str, int, int, bool]]
@@ -320,7 +321,8 @@ def test_whatever_happens_the_window_keeps_its_bounds_and_congestion_does_not_ra
                     round_start=size % 3 == 0,
                 )
             )
-            assert cc.cwnd >= before
+            # Those that go by delay may step back.
+            assert cc.cwnd >= before or name in ("vegas", "ledbat")
             assert cc.cwnd - before <= max(size, cc.smss)
         elif kind == "sent":
             cc.on_sent(now, size % SMSS, size)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from plankroad.tcp.cc.base import CongestionControl
 from plankroad.tcp.cc.cubic import Cubic
+from plankroad.tcp.cc.dctcp import Dctcp
+from plankroad.tcp.cc.ledbat import Ledbat
 from plankroad.tcp.cc.newreno import NewReno
+from plankroad.tcp.cc.vegas import Vegas
 
-_algorithms: dict[str, type[CongestionControl]] = {"cubic": Cubic, "newreno": NewReno, "reno": NewReno}
+_algorithms: dict[str, type[CongestionControl]] = {
+    "cubic": Cubic,
+    "dctcp": Dctcp,
+    "ledbat": Ledbat,
+    "newreno": NewReno,
+    "reno": NewReno,
+    "vegas": Vegas,
+}
 
 
 def register(name: str, cls: type[CongestionControl]) -> None:
