@@ -10,8 +10,8 @@ ACKS = 12
 
 
 class Fluid:
-    """Flows share one queue. `rate` bytes a second, `base` ns, `limit` bytes of queue, `mark` bytes of queue above which
-    all is marked (0: never). A flow that loses or is marked hears of it once a round trip.
+    """Flows share one queue. `rate`: bytes a second. `base`: ns. `limit`: bytes of queue. `mark`: bytes of queue above
+    which all is marked, 0 for never. A flow that loses or is marked hears of it once a round trip.
     """
 
     def __init__(self, rate: int, base: int, limit: int, mark: int = 0) -> None:
