@@ -514,7 +514,7 @@ def test_congestion_control_and_segment_size_can_be_changed_on_a_living_connecti
 
 
 def test_an_unknown_congestion_control_is_refused_before_anything_changes() -> None:
-    with pytest.raises(ValueError, match="known are cubic, newreno, reno"):
+    with pytest.raises(ValueError, match=r"known are .*cubic, .*newreno, reno"):
         TcpConfig(congestion_control="nonesuch").validate()
     peer = sender()
     with pytest.raises(ValueError, match="nonesuch"):
