@@ -136,6 +136,15 @@ def test_packets_that_take_part_are_marked_at_the_times_of_drops() -> None:
         assert (bench.marked, bench.dropped) == ((expected, []) if marks else ([], expected))
 
 
+def test_one_mark_a_packet_however_many_are_due() -> None:
+    bench = Bench(True, 2)
+    bench.run(SECOND, 20 * MILLISECOND)
+    count = bench.queue.flow.count
+    bench.now += 200 * MILLISECOND
+    bench.run(bench.now + MILLISECOND, 20 * MILLISECOND)
+    assert (bench.queue.flow.count, bench.marked[-1]) == (count + 1, bench.now)
+
+
 def test_beyond_the_threshold_all_are_marked() -> None:
     """RFC 8290: CE_THRESHOLD, below CoDel's target."""
     bench = Bench(True, 2, MILLISECOND)

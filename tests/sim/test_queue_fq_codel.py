@@ -76,13 +76,14 @@ def test_a_sparse_flow_goes_before_a_queue_of_others() -> None:
 
 def test_a_flow_that_is_empty_is_not_new_at_once() -> None:
     """Section 4.2: it waits for its turn among the old first, so that nobody starves."""
-    queue = fq(quantum=1000)
+    queue = fq(quantum=4000)
     put(queue, 1, 50)
+    assert take(queue, 5) == [1, 1, 1, 1, 1]
     order: list[int] = []
-    for _ in range(40):
-        put(queue, 2)  # another packet each time that it was served
-        order += take(queue, 1)
-    assert order.count(1) == order.count(2) == 20
+    for _ in range(3):
+        put(queue, 2)  # another packet as soon as it was found to be empty
+        order += take(queue, 2)
+    assert order == [2, 1, 1, 1, 2, 2]  # not 2, 1, 2, 1, 2, 1
 
 
 def test_a_mouse_waits_one_packet_beside_a_hog(sim: Simulator) -> None:

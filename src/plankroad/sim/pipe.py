@@ -270,9 +270,7 @@ class Pipe(Event):
         """Put a packet into the queue; if the link is free, transmission begins."""
         queue = self.holding
         assert queue is not None
-        if queue.waiting_packets and self.busy_until <= now:
-            self.transmit()  # a transmission ends at this very moment: there is one packet less in the queue
-        queue.depart(now)
+        queue.depart(now)  # a transmission that ends at this very moment makes room, though the next has not begun
         queue.put(now, Held(packet, now, size, ip_start(packet.head, self.ethernet)))
         if queue.dropped:
             self._lose_dropped(queue)

@@ -13,8 +13,8 @@
     net.run(main(), host=client)
 
 Addresses: link number n has 10.x.y.0/24 and fd00:0:0:n::/64, where x.y is n; its first end is number 1, its second 2.
-The ports of a switch share one such subnet. Routes are the shortest paths; they are computed when something is linked
-and, `detection` after a link was cut or healed, anew.
+The ports of a switch share one such subnet (`sim.addressing`). Routes are the shortest paths; they are computed when
+something is linked and, `detection` after a link was cut or healed, anew (`sim.convergence`).
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ import asyncio
 import dataclasses
 import functools
 import os
-import socket
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, BinaryIO, Final, TypeVar
 
-from plankroad.aio.resolver import HostsResolver
-from plankroad.ip.interface import MAX_MTU, Interface
-from plankroad.ip.routes import MULTIPATH_PER_FLOW, MULTIPATH_PER_PACKET, Route
+from plankroad.ip.routes import MULTIPATH_PER_FLOW, MULTIPATH_PER_PACKET
 from plankroad.link.capture import CaptureWriter
+from plankroad.sim.addressing import AddressPlan, NetworkResolver, check_lan, listed
 from plankroad.sim.capture import CaptureObserver, NetworkCapture
 from plankroad.sim.conditions import Conditions
+from plankroad.sim.convergence import Convergence
 from plankroad.sim.events import LAST_MOMENT, Call, Simulator
 from plankroad.sim.host import Host, Node, SwitchNode
 from plankroad.sim.link import Link, add_up
@@ -40,12 +39,11 @@ from plankroad.sim.loop import MAX_TURNS, SimulatedLoop
 from plankroad.sim.observe import TraceHash
 from plankroad.sim.pipe import Observer
 from plankroad.sim.quantity import parse_time
-from plankroad.sim.routing import Attachment, Graph, Way, network, ways_of
 from plankroad.sim.rules import Rule
 from plankroad.stack.config import StackConfig
 from plankroad.trace.eventlog import EventLog
 from plankroad.units import NEVER
-from plankroad.wire.address import bytes_to_ip, ip_to_bytes, link_local_of, parse_prefix
+from plankroad.wire.address import parse_prefix
 
 T = TypeVar("T")
 
@@ -54,30 +52,6 @@ IPV6_MIN_MTU: Final = 1280
 
 #: Links, and with them subnets, that a network can have with addresses given by itself.
 MAX_LINKS: Final = 1 << 16
-
-
-class NetworkResolver(HostsResolver):
-    """The names of the network's hosts, both ways."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self._network = network
-
-    async def resolve(self, host: str) -> list[str]:
-        try:
-            return await super().resolve(host)
-        except socket.gaierror:
-            known = ", ".join(node.name for node in self._network.hosts) or "none"
-            raise socket.gaierror(
-                socket.EAI_NONAME, f"no host named {host!r} in the simulated network; there are: {known}"
-            ) from None
-
-    def name_of(self, address: str) -> str:
-        """Whose address it is; empty for nobody's."""
-        try:
-            return self._network.owners.get(ip_to_bytes(address), "")
-        except ValueError:
-            return ""
 
 
 class Network:
@@ -118,17 +92,14 @@ class Network:
         self.resolver = NetworkResolver(self)
         self.nodes: dict[str, Node] = {}
         self.links: list[Link] = []
-        self.owners: dict[bytes, str] = {}  # whose each address is
         self._names: set[str] = set()
         self._link_names: set[str] = set()
-        self._families = (4,) * ipv4 + (16,) * ipv6
+        self._plan = AddressPlan((4,) * ipv4 + (16,) * ipv6)
+        self.owners = self._plan.owners  # whose each address is
+        self._convergence = Convergence(self)
         self._observers: list[Observer] = []
         self._captures: list[CaptureObserver] = []
         self._rules: list[Rule] = []
-        self._known_up: dict[Link, bool] = {}
-        self._installed: dict[str, list[tuple[tuple[object, ...], Route]]] = {}
-        self._stale_routes = False
-        self._subnets = 0
         self._hash: TraceHash | None = None
         if trace_hash:
             self._hash = TraceHash()
@@ -207,17 +178,17 @@ class Network:
         switched = isinstance(first, SwitchNode) or isinstance(second, SwitchNode)
         common = Conditions().changed(conditions)
         both = (common.changed(forward or {}), common.changed(backward or {}))
-        self._check_lan(first, second)
-        given = ((), ()) if addresses is None else (_listed(addresses[0]), _listed(addresses[1]))
+        check_lan(first, second)
+        given = ((), ()) if addresses is None else (listed(addresses[0]), listed(addresses[1]))
         ipv6_fits = min(both[0].mtu, both[1].mtu) >= IPV6_MIN_MTU
         if not ipv6_fits and any(":" in text for texts in given for text in texts):
             raise ValueError(f"mtu: an IPv6 link carries {IPV6_MIN_MTU} bytes at least (RFC 8200 section 5)")
         label = self._link_name(first, second, name)
-        subnets = self._subnets_for(first, second, given)
+        subnets = self._plan.subnets_for(first, second, given)
         if not ipv6_fits:
             subnets = tuple(subnet for subnet in subnets if ":" not in subnet)
         # All that can be refused is refused before anything has changed.
-        chosen = self._choose_addresses((first, second), label, given, subnets)
+        chosen = self._plan.choose((first, second), label, given, subnets)
         self._link_names.add(label)
         link = Link(
             self,
@@ -231,7 +202,6 @@ class Network:
         for node, direction in ((first, link.there), (second, link.back)):
             node.attach(link, direction.pipe)
         self.links.append(link)
-        self._known_up[link] = True
         for observer in self._observers:
             link.there.pipe.observers.append(observer)
             link.back.pipe.observers.append(observer)
@@ -242,10 +212,9 @@ class Network:
             link.add_rule(rule)
         for node, pairs in zip((first, second), chosen, strict=True):
             if isinstance(node, Host):
-                self._give_addresses(node, link, pairs)
-        if not self._stale_routes:
-            self._stale_routes = True
-            self.simulator.call_in(0, self.refresh_routes)
+                self._plan.give(node, link, pairs)
+                self.resolver.add(node.name, node.addresses)
+        self._convergence.add_link(link)
         return link
 
     # Looking
@@ -353,13 +322,13 @@ class Network:
 
     def refresh_routes(self) -> None:
         """Compute the routes anew if something was linked since. Done by itself when the network runs."""
-        if self._stale_routes:
-            self._refresh_routes()
+        if self._convergence.stale:
+            self._convergence.refresh()
 
     def link_changed(self, link: Link) -> None:
         """A link was cut or healed: routers will notice."""
         if self.detection >= 0:
-            self.simulator.call_in(self.detection, self._detect, link)
+            self.simulator.call_in(self.detection, self._convergence.detect, link)
 
     def mtu_changed(self, link: Link) -> None:
         """The interfaces at a link take packets of another size."""
@@ -367,165 +336,6 @@ class Network:
             if isinstance(node, Host) and not node.crashed:
                 node.stack.set_mtu(self.simulator.now, node.interface_of(link), direction.conditions.mtu)
                 node.driver.push()
-
-    def _detect(self, link: Link) -> None:
-        up = link.is_up()
-        if self._known_up[link] == up:
-            return
-        self._known_up[link] = up
-        for node in link.ends:
-            if isinstance(node, SwitchNode) and not up:
-                node.switch.forget(node.links.index(link))
-        self._refresh_routes()
-
-    def _refresh_routes(self) -> None:
-        self._stale_routes = False
-        attachments: list[Attachment] = []
-        segments = self._segments()
-        for host in self.hosts:
-            for link, attachment in zip(host.links, host.attachments, strict=True):
-                attachment.up = self._known_up[link]
-                attachment.segment = segments[link.number]
-                attachments.append(attachment)
-        routers = [host.name for host in self.hosts if host.forwarding]
-        graph = Graph(attachments, routers)
-        for host in self.hosts:
-            if host.crashed or not host.links:
-                continue
-            if len(host.links) > 1 or host.forwarding or self._known_up[host.links[0]]:
-                for link, interface in zip(host.links, host.interfaces, strict=True):
-                    host.stack.set_interface_up(self.simulator.now, interface, self._known_up[link])
-                ways = ways_of(graph, host.name, self._sizes(host))
-            else:
-                # A host whose only link is dead has no other way to choose: its packets go there, and are lost.
-                both = [one for one in attachments if one.number == host.links[0].number]
-                for one in both:
-                    one.up = True
-                ways = ways_of(Graph(attachments, routers), host.name, self._sizes(host))
-                for one in both:
-                    one.up = False
-            self._install(host, ways)
-            host.driver.push()
-
-    def _sizes(self, host: Host) -> list[int]:
-        found = {len(address) for attachment in host.attachments for address, _ in attachment.addresses}
-        return sorted(found)
-
-    def _install(self, host: Host, ways: list[Way]) -> None:
-        """Bring the host's routes to this, without touching those that stay."""
-        wanted: dict[tuple[object, ...], Route] = {}
-        for way in ways:
-            hops = way.hops if self.multipath is not None else way.hops[:1]
-            for mine, other in hops:
-                interface = host.interfaces[host.attachments.index(mine)]
-                gateway = other.gateway(len(way.prefix))
-                key: tuple[object, ...] = (way.prefix, way.length, gateway, interface.index, way.cost)
-                wanted[key] = Route(way.prefix, way.length, gateway, interface, way.cost)
-        kept: list[tuple[tuple[object, ...], Route]] = []
-        for known, route in self._installed.get(host.name, []):
-            if known in wanted:
-                del wanted[known]
-                kept.append((known, route))
-            else:
-                host.stack.routes.remove(route)
-        for added, route in wanted.items():
-            host.stack.routes.add(route)
-            kept.append((added, route))
-        self._installed[host.name] = kept
-
-    def _segments(self) -> dict[int, int]:
-        """The number of the segment that each link is part of: its own, or that of the live switches it leads to."""
-        lan: dict[str, str] = {node.name: node.name for node in self.nodes.values() if isinstance(node, SwitchNode)}
-        for link in self.links:
-            first, second = link.ends
-            if isinstance(first, SwitchNode) and isinstance(second, SwitchNode) and self._known_up[link]:
-                lan[_root(lan, first.name)] = _root(lan, second.name)
-        numbers: dict[str, int] = {}
-        result: dict[int, int] = {}
-        for link in self.links:
-            switches = [node for node in link.ends if isinstance(node, SwitchNode)]
-            if switches:
-                root = _root(lan, switches[0].name)
-                result[link.number] = numbers.setdefault(root, link.number)
-            else:
-                result[link.number] = link.number
-        return result
-
-    # Addresses
-
-    def _subnets_for(self, first: Node, second: Node, given: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
-        """The subnets of a new link, where addresses are not given; those of its LAN if it leads to one."""
-        switches = [node for node in (first, second) if isinstance(node, SwitchNode)]
-        if len(switches) == 2:
-            return ()
-        if not switches:
-            if given[0] or given[1]:
-                self._check_given(first, second, given)
-                return ()
-            return self._new_subnets()
-        lan = self._lan_of(switches[0])
-        for node in lan:
-            if node.subnets:
-                return node.subnets
-        switches[0].subnets = self._new_subnets()
-        return switches[0].subnets
-
-    def _new_subnets(self) -> tuple[str, ...]:
-        number = self._subnets
-        self._subnets += 1
-        found: list[str] = []
-        if 4 in self._families:
-            found.append(f"10.{number >> 8}.{number & 255}.0/24")
-        if 16 in self._families:
-            found.append(f"fd00:0:0:{number:x}::/64")
-        return tuple(found)
-
-    def _choose_addresses(
-        self, ends: tuple[Node, Node], link: str, given: tuple[tuple[str, ...], ...], subnets: tuple[str, ...]
-    ) -> list[list[tuple[bytes, int]]]:
-        """The addresses of a new link's two ends, with the lengths of their prefixes. Raises ValueError."""
-        alone = not any(isinstance(node, SwitchNode) for node in ends)
-        taken = dict(self.owners)
-        chosen: list[list[tuple[bytes, int]]] = []
-        for i, node in enumerate(ends):
-            pairs: list[tuple[bytes, int]] = []
-            if isinstance(node, Host):
-                texts = list(given[i])
-                if not texts:
-                    for subnet in subnets:
-                        base, length = parse_prefix(subnet)
-                        texts.append(_free_address(base, length, taken, i + 1 if alone else 1, link))
-                interface = Interface(0, link, MAX_MTU)
-                for text in texts:
-                    address, length = parse_prefix(text)
-                    if address in taken:
-                        raise ValueError(f"{bytes_to_ip(address)} is taken already, by {taken[address]}")
-                    try:
-                        interface.add_address(address, length)
-                    except ValueError as exc:
-                        raise ValueError(f"{text}: {exc}") from None
-                    taken[address] = node.name
-                    pairs.append((address, length))
-            chosen.append(pairs)
-        return chosen
-
-    def _give_addresses(self, host: Host, link: Link, pairs: list[tuple[bytes, int]]) -> None:
-        interface = host.interface_of(link)
-        for address, length in pairs:
-            self.owners[address] = host.name
-            host.stack.add_address(interface, f"{bytes_to_ip(address)}/{length}")
-        if link.ethernet and any(len(address) == 16 for address, _ in pairs):
-            host.stack.add_address(interface, f"{bytes_to_ip(link_local_of(interface.mac))}/64")
-        host.attachments.append(Attachment(host.name, link.number, link.cost, pairs))
-        self.resolver.add(host.name, host.addresses)
-
-    def _check_given(self, first: Node, second: Node, given: tuple[tuple[str, ...], ...]) -> None:
-        sides = [{network(*parse_prefix(text)): parse_prefix(text)[1] for text in texts} for texts in given]
-        if sides[0] != sides[1]:
-            raise ValueError(
-                f"addresses of {first.name} and {second.name} are not of the same subnets: "
-                f"{', '.join(given[0]) or 'none'} and {', '.join(given[1]) or 'none'}"
-            )
 
     # Inside
 
@@ -563,30 +373,6 @@ class Network:
             candidate = f"{first.name}-{second.name}#{number}"
         return candidate
 
-    def _lan_of(self, switch: SwitchNode) -> list[SwitchNode]:
-        """All switches that are linked with this one, itself included, whether the links are up or not."""
-        found = [switch]
-        for node in found:
-            for link in node.links:
-                other = link.other_end(node)
-                if isinstance(other, SwitchNode) and other not in found:
-                    found.append(other)
-        return found
-
-    def _check_lan(self, first: Node, second: Node) -> None:
-        if not isinstance(first, SwitchNode) or not isinstance(second, SwitchNode):
-            return
-        here, there = self._lan_of(first), self._lan_of(second)
-        if second in here:
-            raise ValueError(
-                f"{first.name} and {second.name} are linked already: frames would go round for ever (there is no "
-                "spanning tree)"
-            )
-        if any(node.subnets for node in here) and any(node.subnets for node in there):
-            raise ValueError(
-                f"{first.name} and {second.name} have subnets of their own: link switches before their hosts"
-            )
-
     def _end_capture(self, capture: CaptureObserver) -> None:
         capture.detach()
         if capture in self._captures:
@@ -594,33 +380,6 @@ class Network:
 
     def _add_to_capture(self, capture: CaptureObserver, link: Link) -> None:
         capture.add_link(link.name, link.ends[0].name, link.ends[1].name, link.there.pipe, link.back.pipe)
-
-
-def _listed(addresses: str | Iterable[str]) -> tuple[str, ...]:
-    return (addresses,) if isinstance(addresses, str) else tuple(addresses)
-
-
-def _root(parent: dict[str, str], name: str) -> str:
-    while parent[name] != name:
-        name = parent[name]
-    return name
-
-
-def _free_address(base: bytes, length: int, taken: Mapping[bytes, str], first: int, link: str) -> str:
-    """The first free address of a subnet from number `first` on, with the subnet's length."""
-    size = len(base)
-    start = int.from_bytes(network(base, length), "big")
-    last = (1 << (size * 8 - length)) - (2 if size == 4 else 1)
-    number = first
-    while number <= last:
-        address = (start + number).to_bytes(size, "big")
-        if address not in taken:
-            return f"{bytes_to_ip(address)}/{length}"
-        number += 1
-    raise ValueError(
-        f"no address is left in {bytes_to_ip(network(base, length))}/{length} for {link}; give the switch a larger "
-        "subnet: net.switch(name, subnets=('10.128.0.0/16', ...))"
-    )
 
 
 def _policy(net: Network) -> asyncio.AbstractEventLoopPolicy:
