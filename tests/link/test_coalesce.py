@@ -12,7 +12,7 @@ from tests.link.packets import frame, pattern, tcp_packet, tcp_parts, tcp_segmen
 from plankroad.link.coalesce import coalesce
 from plankroad.link.segmentation import MAX_PACKET, segment
 from plankroad.wire.packet import GSO_TCPV4, GSO_TCPV6, Packet
-from plankroad.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG
+from plankroad.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from plankroad.wire.tcp import parse_tcp
 
 
@@ -103,7 +103,7 @@ def _second(name: str) -> bytes:
     return data
 
 
-FLAGS = {"syn": SYN, "rst": RST, "urg": URG, "ece": ECE, "cwr": CWR}
+FLAGS = {"syn": SYN, "rst": RST, "urg": URG, "ece": ECE, "cwr": CWR, "ae": AE}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,24 @@ def test_what_differs_is_not_joined(name: str) -> None:
         len(coalesce(received(first, tcp_packet(4, tcp_segment(2000, ACK, pattern(1000)), 2, b"", name != "ident"))))
         == 1
     )
+
+
+@pytest.mark.parametrize("tos", [0, 1, 2, 3])
+@pytest.mark.parametrize("flags", [ACK, ACK | ECE, ACK | AE | ECE, ACK | AE])
+def test_the_same_echo_and_mark_do_not_keep_segments_apart(flags: int, tos: int) -> None:
+    """With accurate ECN (RFC 9768) ECE and AE are set on most of what comes."""
+    segments = [tcp_segment(1000 * i, flags, pattern(1000)) for i in range(3)]
+    for seg in segments:
+        seg.tos = tos
+    data = [tcp_packet(4, seg, ident=i) for i, seg in enumerate(segments)]
+    (joined,) = coalesce(received(*data))
+    assert [packet.to_bytes() for packet in segment(joined)] == data
+
+
+def test_cwr_stays_with_its_own_segment() -> None:
+    """RFC 3168 section 6.1.2: of a super-segment that is cut again only the first has it, so it is not made one."""
+    data = [tcp_packet(4, tcp_segment(1000 * i, ACK | CWR, pattern(1000)), ident=i) for i in range(3)]
+    assert bytes_of(coalesce(received(*data))) == data
 
 
 @pytest.mark.parametrize("position", [1, 2, 3, 7])

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from plankroad.wire.checksum import checksum, finish, pseudo_sum
 from plankroad.wire.constants import PROTO_TCP
 from plankroad.wire.errors import BadPacket
-from plankroad.wire.segment import ACK, PSH, SYN, Segment
-from plankroad.wire.tcp import build_tcp, options_length, parse_tcp, tcp_checksum_ok
+from plankroad.wire.segment import ACE, ACE_SHIFT, ACK, AE, CWR, ECE, PSH, SYN, Segment
+from plankroad.wire.tcp import accecn_length, build_tcp, options_length, parse_tcp, tcp_checksum_ok
 
 A4, B4 = b"\x0a\0\0\1", b"\xc0\0\x02\x63"
 A6, B6 = b"\xfd" + bytes(14) + b"\1", b"\x20\x01\x0d\xb8" + bytes(11) + b"\2"
@@ -18,7 +18,10 @@ U32 = st.integers(0, 0xFFFFFFFF)
 U16 = st.integers(0, 0xFFFF)
 FIELDS = ["src_port", "dst_port", "seq", "ack", "flags", "wnd", "payload", "urgent", "gso_size"]
 FIELDS += ["mss", "wscale", "sack_permitted", "has_ts", "ts_val", "ts_ecr", "sack", "user_timeout", "fast_open"]
-FIELDS += ["fast_open_exp", "md5", "ao", "bad_options"]
+FIELDS += ["fast_open_exp", "accecn"]
+#: Every shape of the AccECN option (RFC 9768 table 5): EE0B, ECEB, EE1B.
+ACCECN = [(1, 0, 1), (5, 1 << 23, 0xFFFFFF), (1, 2, -1), (1, -1, -1), (-1, -1, -1), (-1, 2, 3), (-1, -1, 3)]
+FIELDS += ["md5", "ao", "bad_options"]
 
 
 def with_options(options: bytes, flags: int = ACK, payload: bytes = b"") -> Segment:
@@ -31,7 +34,7 @@ def with_options(options: bytes, flags: int = ACK, payload: bytes = b"") -> Segm
 
 @st.composite
 def segments(draw: st.DrawFn) -> Segment:
-    seg = Segment(draw(U16), draw(U16), draw(U32), draw(U32), draw(st.integers(0, 255)), draw(U16))
+    seg = Segment(draw(U16), draw(U16), draw(U32), draw(U32), draw(st.integers(0, 511)), draw(U16))
     seg.payload = draw(st.binary(max_size=60))
     seg.urgent = draw(U16)
     if draw(st.booleans()):
@@ -49,6 +52,8 @@ def segments(draw: st.DrawFn) -> Segment:
         seg.sack = draw(st.lists(st.tuples(U32, U32), max_size=3))
     if kind != 1 and len(seg.sack) < 3 and draw(st.booleans()):
         seg.user_timeout = draw(U16)
+    if seg.flags & (SYN | ACK) != SYN and not seg.sack and options_length(seg) <= 28:
+        seg.accecn = draw(st.sampled_from([None, *ACCECN]))
     return seg
 
 
@@ -279,8 +284,71 @@ def test_reserved_bits_are_ignored() -> None:
     """RFC 9293 section 3.1: "must be ignored in received segments if the corresponding future features are not
     implemented"."""
     seg = bytearray(build_tcp(Segment(1, 2, 3, 4, ACK, 5), A4, B4))
-    seg[12] |= 0x0F
+    seg[12] |= 0x0E
     assert parse_tcp(bytes(seg), 0, 20).flags == ACK
+
+
+def test_accurate_ecn_is_the_last_bit_before_the_old_flags() -> None:
+    """RFC 9768 section 3.1.1: the flag at bit offset 7."""
+    head = build_tcp(Segment(1, 2, 3, 4, AE | CWR | ECE | SYN, 5), A4, B4)
+    assert head[12:14] == b"\x51\xc2"
+    assert parse_tcp(head, 0, 20).flags == AE | CWR | ECE | SYN
+    assert (ACE >> ACE_SHIFT, AE >> ACE_SHIFT, CWR >> ACE_SHIFT, ECE >> ACE_SHIFT) == (7, 4, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("counters", "option"),
+    [
+        ((0x010203, 0x040506, 0x070809), "01 ac 0b 01 02 03 04 05 06 07 08 09"),
+        ((0x010203, 0x040506, -1), "ac 08 01 02 03 04 05 06"),
+        ((0x010203, -1, -1), "01 01 01 ac 05 01 02 03"),
+        ((-1, -1, -1), "01 01 ac 02"),
+        ((-1, 0x040506, 0x070809), "ae 08 07 08 09 04 05 06"),
+        ((-1, -1, 0x070809), "01 01 01 ae 05 07 08 09"),
+    ],
+)
+def test_an_accecn_option_leaves_out_its_last_counters(counters: tuple[int, int, int], option: str) -> None:
+    """RFC 9768 section 3.2.3, figure 4 and table 5."""
+    seg = Segment(1, 2, 3, 4, ACK, 5)
+    seg.accecn = counters
+    head = build_tcp(seg, A4, B4)
+    assert head[20:].hex(" ") == option
+    assert accecn_length(counters) == len(head) - 20
+    assert parse_tcp(head, 0, len(head)).accecn == counters
+
+
+@pytest.mark.parametrize(
+    ("option", "counters"),
+    [
+        ("ac 03 ff", (-1, -1, -1)),
+        ("ac 07 00 00 01 ff ff", (1, -1, -1)),
+        ("ae 0b 00 00 01 00 00 02 00 00 03", (3, 2, 1)),
+        ("ac 0e 00 00 01 00 00 02 00 00 03 ff ff ff", (1, 2, 3)),
+    ],
+)
+def test_an_accecn_option_of_another_length_has_the_counters_that_fit(
+    option: str, counters: tuple[int, int, int]
+) -> None:
+    """RFC 9768 section 3.2.3: "MUST use those whole 3-octet fields that fit within the length"."""
+    assert with_options(bytes.fromhex(option)).accecn == counters
+
+
+def test_an_accecn_option_on_a_syn_is_ignored() -> None:
+    """RFC 9768 section 3.2.3.2.1; on a SYN,ACK it is not."""
+    option = b"\xac\x05\0\0\1"
+    assert with_options(option, SYN).accecn is None
+    assert with_options(option, SYN | ACK).accecn == (1, -1, -1)
+
+
+def test_sack_blocks_take_the_room_that_accecn_leaves() -> None:
+    seg = Segment(1, 2, 3, 4, ACK, 5)
+    seg.has_ts = True
+    seg.accecn = (1, 2, -1)
+    seg.sack = [(10, 20), (30, 40), (50, 60)]
+    head = build_tcp(seg, A4, B4)
+    assert len(head) == 60 == 20 + options_length(seg)
+    back = parse_tcp(head, 0, 60)
+    assert (back.accecn, back.sack) == ((1, 2, -1), [(10, 20), (30, 40)])
 
 
 @pytest.mark.parametrize(

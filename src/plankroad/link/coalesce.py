@@ -2,7 +2,7 @@
 
 A super-segment costs the stack as much as one segment, so a batch from a link without offloads is worth joining
 first. Only what can be cut again into the same segments is joined: same addresses, ports, type of service, hop limit,
-options and acknowledgement, consecutive sequence numbers, equal sizes but for the last.
+options, ECN flags and acknowledgement, consecutive sequence numbers, equal sizes but for the last.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ _TCP: Final = 6
 _FIN: Final = 0x01
 _PSH: Final = 0x08
 _ACK: Final = 0x10
+_ECE: Final = 0x40
 
 
 class _Group:
@@ -95,10 +96,10 @@ def coalesce(packets: list[Packet], ethernet: bool = False) -> list[Packet]:
         group = groups.get(key)
         data_start = l4 + (buf[l4 + 12] >> 4 << 2)
         flags = buf[l4 + 13]
-        # Anything but data with ACK, PSH, FIN alone, and anything already cut short or joined, passes by itself and
-        # ends the run of its flow.
+        # Anything but data with ACK, PSH, FIN and ECE alone, and anything already cut short or joined, passes by itself
+        # and ends the run of its flow. CWR is one such: who cuts a super-segment leaves it on the first alone.
         if (
-            flags & ~(_FIN | _PSH) != _ACK
+            flags & ~(_FIN | _PSH | _ECE) != _ACK
             or data_start < l4 + 20
             or data_start >= end
             or end > len(buf)
@@ -117,6 +118,8 @@ def coalesce(packets: list[Packet], ethernet: bool = False) -> list[Packet]:
         if (
             group is not None
             and not group.closed
+            # ECN's echo must stay with the segments it came on; what arrives congested is told apart by `tos`.
+            and (flags ^ group.flags) & _ECE == 0
             and seq == group.next_seq
             and len(chunk) <= group.size
             and group.total + len(chunk) <= MAX_PACKET

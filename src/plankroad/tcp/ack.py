@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
-from plankroad.tcp import pacing, rack, rate, tlp, undo
+from plankroad.tcp import ecn, pacing, rack, rate, tlp, undo
 from plankroad.tcp.autotune import follow_window
 from plankroad.tcp.cc.base import AckSample
 from plankroad.tcp.challenge import challenge_ack
@@ -30,7 +30,7 @@ from plankroad.tcp.constants import (
 from plankroad.tcp.ending import end_connection, enter_time_wait, set_state
 from plankroad.tcp.fastopen import on_answer
 from plankroad.tcp.handshake import adopt_user_timeout, establish, syn_acknowledged
-from plankroad.tcp.recovery import after_ack
+from plankroad.tcp.recovery import after_ack, on_mark
 from plankroad.tcp.seq import HALF32, MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MILLISECOND, NEVER
@@ -60,6 +60,8 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
         t.snd_wnd = _window(t, seg)
         t.max_snd_wnd = max(t.max_snd_wnd, t.snd_wnd)
         establish(t, now)
+        if t.ecn is not None:
+            ecn.established(t, now, seg)
         if ack <= t.snd_una:
             return True
     if ack > t.snd_max or ack < t.snd_una - max(t.max_snd_wnd, 65535):
@@ -97,9 +99,11 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
             t.counters.duplicate_acks_received += 1
     if acked or sacked or duplicate or t.dsack_end >= 0:
         # Where there is SACK a duplicate that says more by it is not one that only repeats.
-        _control(t, now, acked, sacked, duplicate and not (t.sack_ok and seg.sack), flight)
+        _control(t, now, seg, start, acked, sacked, duplicate and not (t.sack_ok and seg.sack), flight)
         if acked or sacked:
             tlp.schedule(t, now)
+    elif t.ecn is not None and ecn.feedback(t, now, seg, start, 0, 0):
+        on_mark(t, now)
     if t.probes and acked == 0:
         # The peer answered a probe: it lives, and owes nothing (MUST-37).
         t.unanswered_since = -1
@@ -265,13 +269,17 @@ def _samples_a_round(t: Tcb) -> int:
     return max(1, t.flight_size() // (2 * t.snd_mss)) if t.ts_ok else 1
 
 
-def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight: int) -> None:
+def _control(
+    t: Tcb, now: int, seg: Segment, start: int, acked: int, sacked: int, duplicate: bool, flight: int
+) -> None:
     """Loss recovery first, then congestion control hears of it."""
     board = t.scoreboard
     if sacked and not acked and board.newest is not None and not board.newest_retransmitted:
         # In a recovery SACKs are all the news there is for a round trip or more.
         t.rtt.sample(now, now - board.newest_sent_at, _samples_a_round(t))
     lost = after_ack(t, now, acked, sacked, duplicate, t.dsack_end)
+    if t.ecn is not None and ecn.feedback(t, now, seg, start, t.fresh_acked + sacked, acked):
+        on_mark(t, now)
     if not acked and not sacked:
         return
     sample: AckSample = t.sample
@@ -292,6 +300,10 @@ def _control(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, flight:
     sample.round_start = acked > 0 and t.snd_una >= t.round_end
     if sample.round_start:
         t.round_end = t.snd_nxt
+    if t.ecn is not None:
+        sample.ce_bytes = ecn.take_ce(t)
+        if t.ecn.hold:
+            sample.cwnd_limited = False
     rate.on_ack(t, now, sample.newly_delivered)
     sample.delivered = t.delivered
     sample.lost = t.lost_total

@@ -7,6 +7,7 @@ from typing import Final
 
 from plankroad.tcp.cc.registry import names
 from plankroad.tcp.constants import MAX_WIND_SHIFT
+from plankroad.tcp.ecnstate import ECN_ACCURATE, ECN_OFF, ECN_ON, ECN_PASSIVE
 from plankroad.units import MILLISECOND, SECOND
 
 NAGLE_OFF: Final = "off"
@@ -64,8 +65,14 @@ class TcpConfig:
     dsack: bool = True
     #: IPv4 time to live or IPv6 hop limit (MUST-49).
     ttl: int = 64
-    #: IPv4 type of service or IPv6 traffic class: the Diffserv field is its upper six bits (MUST-48).
+    #: IPv4 type of service or IPv6 traffic class: the Diffserv field is its upper six bits (MUST-48); the lower two
+    #: belong to ECN and are 0 here.
     tos: int = 0
+    #: Explicit congestion notification: "passive" agrees to what a peer asks for, "on" asks for it (RFC 3168), "accecn"
+    #: asks for accurate feedback (RFC 9768) and takes the other where the peer knows no better, "off" does neither. All
+    #: but "off" agree to accurate feedback. An algorithm that lives by marks (dctcp) asks where this says "passive".
+    #: On a living connection "off" ends marking what is sent, and anything else resumes it, if it was agreed.
+    ecn: str = ECN_PASSIVE
     #: IPv4 source route (MUST-51): router addresses to go through, as 4-byte strings.
     source_route: tuple[bytes, ...] = ()
 
@@ -149,6 +156,12 @@ class TcpConfig:
                 raise ValueError(f"TcpConfig.{name} is {value}; it must be from {low} to {high}{automatic}")
         if self.nagle not in (NAGLE_OFF, NAGLE_CLASSIC, NAGLE_MINSHALL):
             raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')
+        if self.ecn not in (ECN_OFF, ECN_PASSIVE, ECN_ON, ECN_ACCURATE):
+            raise ValueError(f'TcpConfig.ecn is {self.ecn!r}; it must be "off", "passive", "on" or "accecn"')
+        if self.tos & 3:
+            raise ValueError(
+                f"TcpConfig.tos is {self.tos}; its lower two bits are not the program's: TcpConfig.ecn rules them"
+            )
         if self.congestion_control not in names():
             raise ValueError(
                 f"TcpConfig.congestion_control is {self.congestion_control!r}; known are {', '.join(names())}"

@@ -40,6 +40,7 @@ from plankroad.tcp.constants import (
     TIMER_USER,
 )
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.ecnstate import ECN_OFF
 from plankroad.tcp.ending import abort_connection, end_connection, set_state
 from plankroad.tcp.fastopen import holds_early_data, release_syn
 from plankroad.tcp.handshake import begin_active, start_congestion_control
@@ -65,6 +66,7 @@ _OPTIONS: Final = (
     "congestion_control",
     "cork",
     "delayed_ack",
+    "ecn",
     "keepalive",
     "keepalive_count",
     "keepalive_idle",
@@ -358,6 +360,9 @@ class Connection(Endpoint):
             t.timers[TIMER_CORK] = NEVER
         elif name == "tos":
             t.tos = config.tos
+        elif name == "ecn":
+            if t.ecn is not None:
+                t.ecn.wanted = value != ECN_OFF
         elif name == "snd_buf":
             # What was taken stays; a smaller buffer shows as it empties.
             t.snd_buf_auto = config.snd_buf == 0

@@ -85,6 +85,15 @@ _NAMES: Final = (
     "fast_open_cookie_requests",
     "fast_open_cookie_invalid",
     "fast_open_queue_full",
+    "ecn_classic",
+    "ecn_accurate",
+    "ecn_refused",
+    "ecn_fallbacks",
+    "ecn_ce_received",
+    "ecn_echoes_received",
+    "ecn_reductions",
+    "ecn_mangled",
+    "ecn_bleached",
 )
 
 
@@ -110,6 +119,15 @@ class TcpCounters:
         "duplicate_acks_received",
         "duplicate_acks_sent",
         "duplicates_received",
+        "ecn_accurate",
+        "ecn_bleached",
+        "ecn_ce_received",
+        "ecn_classic",
+        "ecn_echoes_received",
+        "ecn_fallbacks",
+        "ecn_mangled",
+        "ecn_reductions",
+        "ecn_refused",
         "established_resets",
         "fast_open_active",
         "fast_open_blackhole",
@@ -255,6 +273,15 @@ class TcpCounters:
         self.fast_open_cookie_requests: int = 0
         self.fast_open_cookie_invalid: int = 0
         self.fast_open_queue_full: int = 0
+        self.ecn_classic: int = 0
+        self.ecn_accurate: int = 0
+        self.ecn_refused: int = 0
+        self.ecn_fallbacks: int = 0
+        self.ecn_ce_received: int = 0
+        self.ecn_echoes_received: int = 0
+        self.ecn_reductions: int = 0
+        self.ecn_mangled: int = 0
+        self.ecn_bleached: int = 0
 
     def as_dict(self) -> dict[str, int]:
         """Every counter by its name."""

@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
-from plankroad.tcp import pacing
+from plankroad.tcp import ecn, pacing
 from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
@@ -29,7 +29,7 @@ from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.timers import arm_keepalive
 from plankroad.tcp.window import hold_limit, shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
-from plankroad.wire.segment import ACK, RST, SYN, Segment
+from plankroad.wire.segment import ACE, ACK, RST, SYN, Segment
 
 #: No segment is made smaller than this whatever MSS a peer names (its own headers would outweigh the data).
 _LEAST_MSS: Final = 48
@@ -40,6 +40,7 @@ def begin_active(t: Tcb, now: int) -> None:
     t.opened_at = now
     t.last_received = now
     t.rcv_wind_shift = shift_for(t.config.largest_rcv_buf()) if t.ws_ok else 0
+    ecn.ask(t)
     t.syn_pending = not begin_client(t, now)
     t.counters.active_opens += 1
     set_state(t, now, SYN_SENT)
@@ -116,6 +117,8 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
     adopt_user_timeout(t, seg)
     t.update_mss()
     start_congestion_control(t)
+    if t.ecn is not None or seg.flags & ACE:
+        ecn.negotiate(t, now, seg)
 
 
 def start_congestion_control(t: Tcb) -> None:
@@ -251,6 +254,8 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
         syn_acknowledged(t, now, seg, ack)
         t.snd_wl2 = t.snd_una
         establish(t, now)
+        if t.ecn is not None:
+            ecn.established(t, now, None)
         acknowledge(t)
         return True
     # Simultaneous open (MUST-10): "Otherwise, enter SYN-RECEIVED, form a SYN,ACK segment and send it."

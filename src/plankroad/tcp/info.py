@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp.constants import (
-    CWR,
-    FAST_OPEN_ACTIVE,
-    FAST_OPEN_PASSIVE,
-    LOSS,
-    MAX_WIND_SHIFT,
-    RECOVERY,
-    STATE_NAMES,
-    TIMER_NAMES,
-)
+from plankroad.tcp.constants import CWR, LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
+from plankroad.tcp.ecnstate import CLASSIC, NOT_ECN
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
@@ -22,7 +14,8 @@ _CA_NAMES: Final = {RECOVERY: "recovery", LOSS: "loss", CWR: "cwr"}
 
 def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
     """Times are microseconds unless the name says `_ms`; windows and sizes are bytes, `snd_cwnd` and the counts of
-    segments are segments of `snd_mss`, as in Linux's struct tcp_info.
+    segments are segments of `snd_mss`, as in Linux's struct tcp_info. With classic ECN little is known of marks:
+    `delivered_ce_bytes` is an estimate then, and the others are 0.
     """
     mss = t.snd_mss
     board = t.scoreboard
@@ -35,8 +28,11 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         options.append("sack")
     if t.ws_ok:
         options.append(f"wscale:{t.snd_wind_shift},{min(t.rcv_wind_shift, MAX_WIND_SHIFT)}")
-    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE):
-        options.append("fast_open")
+    e = t.ecn
+    if e is not None and e.mode != NOT_ECN:
+        options.append("ecn" if e.mode == CLASSIC else "accecn")
+        if e.seen:
+            options.append("ecnseen")
     return {
         "state": STATE_NAMES[t.state],
         "ca_state": _CA_NAMES.get(t.congestion, "disorder" if t.dup_acks or board.sacked else "open"),
@@ -78,6 +74,10 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "dsack_dups": t.dsacks_received,
         "reord_seen": int(t.rack.reordering_seen),
         "delivered": _segments(t.delivered, mss),
+        "delivered_ce": e.s_cep - 5 if e is not None else 0,
+        "delivered_ce_bytes": e.ce_octets if e is not None else 0,
+        "received_ce": e.r_cep - 5 if e is not None else 0,
+        "received_ce_bytes": e.r_ceb if e is not None else 0,
         "pacing_rate": t.pacing_rate,
         "delivery_rate": t.delivery_rate,
         "delivery_rate_app_limited": int(t.app_limited > 0),

@@ -15,6 +15,8 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from plankroad.tcp import ecn
+from plankroad.tcp.accecn import duplicate_arrived
 from plankroad.tcp.ack import handle_ack
 from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.constants import (
@@ -76,7 +78,8 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     if state == SYN_RECEIVED and flags & SYN and start == t.irs:
         if not flags & ACK:
             # Their SYN once more: our SYN, ACK was lost, or is on its way.
-            t.syn_pending = True
+            if t.ecn is None or ecn.repeated_syn(t, now, seg):
+                t.syn_pending = True
             return
         # Simultaneous open (RFC 9293 section 3.5, figure 7): the SYN was taken in before; what is new is the ACK.
         # The peer waits for ours.
@@ -126,6 +129,8 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         return
     if not handle_ack(t, now, seg, start):
         return
+    if t.ecn is not None:
+        ecn.arrived(t, seg)
 
     # Sixth to eighth.
     if t.state in (CLOSED, CLOSING, LAST_ACK, TIME_WAIT):
@@ -208,6 +213,8 @@ def _unacceptable(t: Tcb, now: int, seg: Segment, flags: int, start: int, end: i
         # wait for its own timer as a round trip.
         _record_timestamp(t, now, seg, start)
     if flags & SYN:
+        if flags & ACK and t.ecn is not None and start == t.irs:
+            ecn.repeated_syn_ack(t, seg)
         challenge_ack(t, now)
         return
     if end <= t.rcv_nxt and seg.payload:
@@ -231,6 +238,8 @@ def _ack_is_known(t: Tcb, seg: Segment) -> bool:
 def _duplicate(t: Tcb, start: int, end: int) -> None:
     """Octets that we have already: count them, and report them (RFC 2883 section 4)."""
     t.counters.duplicates_received += 1
+    if t.ecn is not None:
+        duplicate_arrived(t.ecn)
     if t.sack_ok and t.config.dsack and end > start and len(t.dsacks) < _MAX_DSACKS:
         t.dsacks.append((start, end))
     acknowledge(t)

@@ -6,11 +6,14 @@ import errno
 from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_ACCEPT, Endpoint
+from plankroad.tcp.accecn import handshake_flags, syn_ack_option
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import FAST_OPEN_PASSIVE, SYN_RECEIVED
 from plankroad.tcp.cookies import SynCookies, decode_options, encode_options
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.ecn import established
+from plankroad.tcp.ecnstate import ECN_OFF
 from plankroad.tcp.ending import abort_connection
 from plankroad.tcp.fastopen_cache import FastOpenCookie
 from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_NONE, FastOpenKeys
@@ -21,7 +24,8 @@ from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.window import shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
-from plankroad.wire.segment import ACK, RST, SYN, Segment
+from plankroad.wire.constants import ECN_MASK
+from plankroad.wire.segment import ACE, ACE_SHIFT, ACK, CWR, ECE, RST, SYN, Segment
 
 if TYPE_CHECKING:
     from plankroad.trace.eventlog import EventLog
@@ -279,6 +283,17 @@ class Listener(Endpoint):
         reply = Segment(port, seg.src_port, cookie, (seg.seq + 1) & MASK32, SYN | ACK, 0)
         reply.wnd = min(config.initial_rcv_buf(), 65535)
         reply.tos = config.tos
+        classic = False
+        if config.ecn != ECN_OFF:
+            # RFC 9768 section 5.1: accurate ECN needs no memory, its flags come back in the ACK. What is agreed to by
+            # RFC 3168 must be kept in the timestamp, and without one is refused.
+            asked = seg.flags & ACE
+            classic = asked == CWR | ECE
+            if classic:
+                if config.timestamps and seg.has_ts:
+                    reply.flags |= ECE
+            elif asked:
+                reply.flags |= handshake_flags(seg.tos & ECN_MASK)
         reply.mss = link_mtu - (40 if len(local_addr) == 4 else 60)
         if config.max_segment:
             reply.mss = min(reply.mss, config.max_segment)
@@ -286,13 +301,15 @@ class Listener(Endpoint):
             offset = self.isn.ts_offset(local_addr, port, remote_addr, seg.src_port)
             wscale = seg.wscale if config.window_scaling else -1
             sack = config.sack and seg.sack_permitted
-            clock = encode_options((now // MILLISECOND) & MASK32, wscale, sack, False)
+            clock = encode_options((now // MILLISECOND) & MASK32, wscale, sack, classic)
             reply.has_ts = True
             reply.ts_val = (clock + offset) & MASK32
             reply.ts_ecr = seg.ts_val
             reply.sack_permitted = sack
             if wscale >= 0:
                 reply.wscale = shift_for(config.largest_rcv_buf())
+        if reply.flags & ACE and not classic:
+            syn_ack_option(reply)
         return reply
 
     def _from_cookie(
@@ -318,6 +335,11 @@ class Listener(Endpoint):
             syn.ts_val = seg.ts_val
             syn.wscale = options.wscale
             syn.sack_permitted = options.sack_permitted
+            if options.ecn:
+                syn.flags |= CWR | ECE
+        if not syn.flags & ACE and (seg.flags & ACE) >> ACE_SHIFT >= 2:
+            # RFC 9768 section 5.1: "if the ACK contains an ACE field with the value 0b010 to 0b111", we had agreed.
+            syn.flags |= ACE
         t.passive = True
         t.opened_at = now
         self.counters.passive_opens += 1
@@ -330,6 +352,8 @@ class Listener(Endpoint):
         t.snd_wnd = seg.wnd << t.snd_wind_shift
         t.max_snd_wnd = t.snd_wnd
         establish(t, now)
+        if t.ecn is not None:
+            established(t, now, seg)
         t.timers = [NEVER] * len(t.timers) if not self.config.keepalive else t.timers
         self._offer(connection)
         # The ACK may carry data: it goes the ordinary way.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp import pacing, prr, rate, tlp, undo
+from plankroad.tcp import ecn, pacing, prr, rate, tlp, undo
 from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
@@ -68,6 +68,12 @@ def poll_transmit(t: Tcb, now: int) -> Segment | None:
         if t.ack_now:
             return _bare_ack(t, now)
         return None
+    if t.ecn is not None:
+        if t.ecn.early_acks:
+            return ecn.early_ack(t, now)
+        if t.ecn.handshake_ack and t.ack_now and not t.reassembly.intervals:
+            # RFC 9768 section 3.2.2.1: before data "it SHOULD first send a pure ACK".
+            return _bare_ack(t, now)
     if state not in (FIN_WAIT_2, TIME_WAIT):
         seg = _data(t, now)
         if seg is not None:
@@ -159,7 +165,7 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
 def _most(t: Tcb, mss: int) -> int:
     """The largest payload of one segment or super-segment now: whole segments."""
     limit = t.gso_max
-    if limit <= mss:
+    if limit <= mss or (t.ecn is not None and ecn.no_super_segments(t)):
         return mss
     if t.pacing_rate:
         limit = min(limit, max(t.pace_burst, pacing.quantum(t)))
@@ -356,6 +362,8 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     seg = segment(t, now, start, flags, payload)
     if len(payload) > mss:
         seg.gso_size = mss
+    if t.ecn is not None:
+        ecn.mark_data(t, seg, start, end)
     arm_retransmit(t, now)
     if t.congestion == OPEN and start + len(payload) >= t.snd_nxt:
         tlp.schedule(t, now)
@@ -374,7 +382,10 @@ def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
         seg.ts_ecr = t.ts_recent
     acknowledged = True
     if t.sack_ok and (t.reassembly.intervals or t.dsacks):
-        if not payload or len(payload) + _sack_length(t) <= t.snd_mss:
+        if t.ecn is not None and t.ecn.ack_of_ack and not payload:
+            # RFC 9768 section 3.2.2.5.1: "these ACKs of ACKs MUST NOT contain any SACK blocks".
+            pass
+        elif not payload or len(payload) + _sack_length(t) <= t.snd_mss:
             seg.sack = _sack_blocks(t)
         else:
             # A full segment has no room for blocks, and is not cut for them: they go by themselves, after it.
@@ -400,6 +411,8 @@ def segment(t: Tcb, now: int, seq: int, flags: int, payload: bytes) -> Segment:
     t.ack_segments = 0
     t.timers[TIMER_DELAYED_ACK] = NEVER
     t.last_ack_sent = t.rcv_nxt
+    if t.ecn is not None:
+        ecn.stamp(t, seg)
     t.segments_sent += 1
     t.counters.segments_sent += 1
     if t.log is not None:
@@ -557,6 +570,8 @@ def _syn(t: Tcb, now: int) -> Segment:
         seg.ts_ecr = t.ts_recent if answering else 0
     if t.user_timeout:
         seg.user_timeout = user_timeout_option(t.user_timeout)
+    if t.ecn is not None:
+        ecn.set_syn_flags(t, seg, answering)
     if t.syn_sent_at < 0:
         t.syn_sent_at = now
         load_syn(t, seg)

@@ -9,7 +9,7 @@ recovery that turns out to have been needless is undone (`undo`, `frto`).
 
 from __future__ import annotations
 
-from plankroad.tcp import frto, prr, rack, tlp, undo
+from plankroad.tcp import ecn, frto, prr, rack, tlp, undo
 from plankroad.tcp.cc.base import ECN as SIGNAL_ECN
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.cc.base import TIMEOUT as SIGNAL_TIMEOUT
@@ -109,6 +109,8 @@ def on_timeout(t: Tcb, now: int) -> None:
     t.counters.timeouts += 1
     t.counters.recoveries_loss += 1
     t.cc.on_congestion(now, SIGNAL_TIMEOUT, in_flight)
+    if t.ecn is not None:
+        ecn.window_reduced(t)
     if t.log is not None:
         t.log.event(
             now,
@@ -126,6 +128,8 @@ def on_mark(t: Tcb, now: int) -> None:
     t.congestion = CWR
     t.recover = t.snd_nxt
     t.cc.on_congestion(now, SIGNAL_ECN, in_flight)
+    # No later insight makes a mark a mistake.
+    t.cc.undo_possible = False
     # RFC 9937 section 5: PRR may lead this reduction as well.
     prr.begin(t, 0, 0)
     if t.log is not None:
@@ -195,6 +199,8 @@ def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
         # A mark of the same round trip has had its answer.
         t.cc.on_congestion(now, SIGNAL_LOSS, in_flight)
         prr.begin(t, acked, sacked)
+        if t.ecn is not None:
+            ecn.window_reduced(t)
     if t.log is not None:
         t.log.event(
             now,

@@ -12,6 +12,7 @@ from plankroad.tcp.cc.base import AckSample, CongestionControl
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import CLOSED, FAST_OPEN_NONE, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
+from plankroad.tcp.ecnstate import Ecn
 from plankroad.tcp.prr import Prr
 from plankroad.tcp.rack import Rack
 from plankroad.tcp.reassembly import Reassembly
@@ -98,6 +99,7 @@ class Tcb:
         "dsacks",
         "dsacks_received",
         "dup_acks",
+        "ecn",
         "eifel_ts",
         "error",
         "events",
@@ -300,6 +302,7 @@ class Tcb:
         self.ts_recent: int = 0  # wire value
         self.ts_recent_at: int = 0
         self.sack_ok: bool = config.sack
+        self.ecn: Ecn | None = None  # None: there is none, nor is it asked for
         self.last_ack_sent: int = 0
 
         # Acknowledging

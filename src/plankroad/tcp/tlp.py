@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plankroad.tcp import ecn
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.constants import OPEN, TIMER_PROBE, TIMER_RETRANSMIT
 from plankroad.units import MILLISECOND, NEVER, SECOND
@@ -76,6 +77,8 @@ def process_ack(t: Tcb, now: int, duplicate: bool, dsack_end: int) -> None:
         if t.congestion == OPEN:
             t.cc.on_congestion(now, SIGNAL_LOSS, min(t.cc.cwnd, max(t.flight_size(), t.snd_mss)))
             t.cc.on_recovery_exit(now)
+            if t.ecn is not None:
+                ecn.window_reduced(t)
     elif duplicate:
         # Case 2: a duplicate ACK without any SACK option.
         t.tlp_end_seq = -1

@@ -28,7 +28,7 @@ from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.listen import Listener
 from plankroad.tcp.reset import reset_for
 from plankroad.units import MILLISECOND, NEVER
-from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from plankroad.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 #: A rule sees each segment before it is carried: (number of the segment on the wire from 1, sender's name, segment) and
 #: returns the delays (nanoseconds beyond the usual) at which copies arrive: [] drops it, [0] carries it, [0, 0] twice.
@@ -42,7 +42,17 @@ SECRET = b"a secret of the test kit"
 
 def show(seg: Segment, iss: int = 0, irs: int = 0) -> str:
     """A segment in one line; sequence numbers less `iss`, acknowledgements less `irs`."""
-    names = ((SYN, "S"), (FIN, "F"), (RST, "R"), (PSH, "P"), (URG, "U"), (ACK, "."))
+    names = (
+        (SYN, "S"),
+        (FIN, "F"),
+        (RST, "R"),
+        (PSH, "P"),
+        (URG, "U"),
+        (ACK, "."),
+        (ECE, "E"),
+        (CWR, "W"),
+        (AE, "e"),
+    )
     flags = "".join(name for bit, name in names if seg.flags & bit)
     text = f"{flags} seq {(seg.seq - iss) & 0xFFFFFFFF}:{(seg.seq - iss + len(seg.payload)) & 0xFFFFFFFF}"
     if seg.flags & ACK:

@@ -28,9 +28,9 @@ from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.listen import Listener
 from plankroad.tcp.seq import MASK32
 from plankroad.units import MILLISECOND, SECOND
-from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from plankroad.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
-FLAGS: Final = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK}
+FLAGS: Final = {"S": SYN, "F": FIN, "R": RST, "P": PSH, "U": URG, ".": ACK, "E": ECE, "W": CWR, "e": AE}
 
 LOCAL: Final = b"\x0a\x00\x00\x01"
 REMOTE: Final = b"\x0a\x00\x00\x02"
@@ -165,6 +165,9 @@ class ScriptedPeer:
         absolute_ack: int = -1,
         fast_open: bytes | None = None,
         fast_open_exp: bool = False,
+        tos: int = 0,
+        accecn: tuple[int, int, int] | None = None,
+        gso_size: int = 0,
         poll: bool = True,
     ) -> list[Segment]:
         """The peer sends a segment, now; returns the answers (none, and output stays undrained, where not `poll`)."""
@@ -181,6 +184,9 @@ class ScriptedPeer:
         seg.user_timeout = user_timeout
         seg.fast_open = fast_open
         seg.fast_open_exp = fast_open_exp
+        seg.tos = tos
+        seg.accecn = accecn
+        seg.gso_size = gso_size
         if sack:
             iss = self.conn.tcb.iss
             seg.sack = [((left + iss) & MASK32, (right + iss) & MASK32) for left, right in sack]

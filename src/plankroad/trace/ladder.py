@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from plankroad.units import SECOND
-from plankroad.wire.segment import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
+from plankroad.wire.segment import ACE, ACE_SHIFT, ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 #: Directions.
 RIGHT: Final = 0  #: from the left end to the right end
@@ -27,6 +27,7 @@ _FLAGS: Final = (
     (URG, "URG"),
     (ECE, "ECE"),
     (CWR, "CWR"),
+    (AE, "AE"),
 )
 
 
@@ -107,9 +108,10 @@ class Step:
 class _Side:
     """What is known of the segments that one end has sent."""
 
-    __slots__ = ("highest", "known", "near", "shift", "start")
+    __slots__ = ("ecn", "highest", "known", "near", "shift", "start")
 
     def __init__(self) -> None:
+        self.ecn = 0  # the ECN flags of its SYN
         self.known = False
         self.start = 0  # wire number that is relative 0
         self.near = 0  # a relative number close to the latest
@@ -134,7 +136,7 @@ class _Side:
 class Ladder:
     """Collects the segments of one connection and draws them."""
 
-    __slots__ = ("left", "right", "scaling", "sides", "steps")
+    __slots__ = ("accecn", "left", "right", "scaling", "sides", "steps")
 
     def __init__(self, left: str, right: str) -> None:
         """`left`, `right`: names of the two ends."""
@@ -143,6 +145,7 @@ class Ladder:
         self.steps: list[Step] = []
         self.sides: list[_Side] = [_Side(), _Side()]
         self.scaling = False
+        self.accecn = False  # accurate ECN was agreed: three flags are a counter in what has no SYN
 
     def add(self, now: int, direction: int, seg: Segment, dropped: str = "", note: str = "") -> Step:
         """`seg` was sent at `now` (nanoseconds) towards `direction` (RIGHT or LEFT); segments come in order of time.
@@ -162,9 +165,18 @@ class Ladder:
             # RFC 7323 section 2.2: both must have sent the option. A window in a SYN is never scaled.
             self.scaling = side.shift >= 0 and other.shift >= 0
             step.wnd = seg.wnd
+            # RFC 9768 section 3.1.2, table 2.
+            if not seg.flags & ACK:
+                self.accecn = False
+                side.ecn = seg.flags & ACE
+            else:
+                self.accecn = other.ecn == ACE and seg.flags & ACE not in (0, ECE, ACE)
         else:
             step.wnd = seg.wnd << side.shift if self.scaling else seg.wnd
         step.options = _options(seg)
+        if self.accecn and not seg.flags & SYN:
+            step.flags &= ~ACE
+            step.options = f"{step.options} ace {seg.flags >> ACE_SHIFT & 7}".lstrip()
         end = step.end()
         step.retransmission = end > step.seq and step.seq < side.highest
         side.highest = max(side.highest, end)
@@ -263,6 +275,8 @@ def _options(seg: Segment) -> str:
         parts.append("uto")
     if seg.fast_open is not None:
         parts.append("tfo")
+    if seg.accecn is not None:
+        parts.append("accecn " + "/".join("-" if n < 0 else str(n) for n in seg.accecn))
     if seg.md5:
         parts.append("md5")
     if seg.ao:

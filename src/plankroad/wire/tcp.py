@@ -8,7 +8,7 @@ from typing import Final
 from plankroad.wire.checksum import address_sum, big_sum
 from plankroad.wire.constants import PROTO_TCP
 from plankroad.wire.errors import BadPacket
-from plankroad.wire.segment import SYN, Segment
+from plankroad.wire.segment import ACK, SYN, Segment
 
 # Option kinds (the IANA registry "TCP Option Kind Numbers").
 OPT_EOL: Final = 0
@@ -26,6 +26,8 @@ OPT_EXPERIMENT: Final = 254
 #: What the experimental form of Fast Open has before its cookie (RFC 6994; the registry "TCP Experimental Option
 #: Experiment Identifiers").
 FAST_OPEN_MAGIC: Final = 0xF989
+OPT_ACCECN0: Final = 172
+OPT_ACCECN1: Final = 174
 
 #: Bytes of options that a header can hold.
 MAX_OPTIONS: Final = 40
@@ -57,7 +59,7 @@ def parse_tcp(buf: bytes, start: int, end: int) -> Segment:
         buf[start + 2] << 8 | buf[start + 3],
         buf[start + 4] << 24 | buf[start + 5] << 16 | buf[start + 6] << 8 | buf[start + 7],
         buf[start + 8] << 24 | buf[start + 9] << 16 | buf[start + 10] << 8 | buf[start + 11],
-        buf[start + 13],
+        (buf[start + 12] & 1) << 8 | buf[start + 13],
         buf[start + 14] << 8 | buf[start + 15],
         buf[payload_start:end],
     )
@@ -150,9 +152,25 @@ def _parse_options(buf: bytes, i: int, end: int, seg: Segment) -> None:
         elif kind == OPT_MD5:
             if length == 18:
                 seg.md5 = True
-        elif kind == OPT_AO and length >= 4:
-            seg.ao = True
+        elif kind == OPT_AO:
+            if length >= 4:
+                seg.ao = True
+        elif kind in (OPT_ACCECN0, OPT_ACCECN1) and not (seg.flags & SYN and not seg.flags & ACK):
+            # RFC 9768 section 3.2.3.2.1: "If there is somehow an AccECN Option on a SYN, it MUST be ignored".
+            seg.accecn = _parse_accecn(buf, i + 2, length - 2, kind == OPT_ACCECN1)
         i = after
+
+
+def _parse_accecn(buf: bytes, i: int, length: int, reverse: bool) -> tuple[int, int, int]:
+    """EE0B, ECEB, EE1B, -1 for what is left out, of the `length` bytes at `i`; `reverse`: EE1B is first.
+
+    RFC 9768 section 3.2.3: "if the AccECN Option is of any other length, implementations MUST use those whole 3-octet
+    fields that fit within the length and ignore the remainder of the option, treating it as padding."
+    """
+    first = buf[i] << 16 | buf[i + 1] << 8 | buf[i + 2] if length >= 3 else -1
+    second = buf[i + 3] << 16 | buf[i + 4] << 8 | buf[i + 5] if length >= 6 else -1
+    third = buf[i + 6] << 16 | buf[i + 7] << 8 | buf[i + 8] if length >= 9 else -1
+    return (third, second, first) if reverse else (first, second, third)
 
 
 def tcp_checksum_ok(buf: bytes, start: int, end: int, src: bytes, dst: bytes) -> bool:
@@ -189,6 +207,12 @@ def _build_options(seg: Segment) -> bytes:
         pad = -len(out) & 3
         if pad:
             out += b"\x01" * pad
+    accecn = seg.accecn
+    if accecn is not None:
+        fields = _accecn_fields(accecn)
+        # Aligned at its end: it has 2, 5, 8 or 11 bytes.
+        out += b"\x01" * (-(len(fields) + 2) & 3)
+        out += bytes([OPT_ACCECN1 if _reversed(accecn) else OPT_ACCECN0, 2 + len(fields)]) + fields
     if seg.sack:
         # RFC 2018 section 3: as many blocks as there is room for, the most important first.
         room = (MAX_OPTIONS - len(out) - 4) >> 3
@@ -200,6 +224,31 @@ def _build_options(seg: Segment) -> bytes:
     if len(out) > MAX_OPTIONS:
         raise ValueError("TCP options are longer than 40 bytes")
     return out
+
+
+def _reversed(accecn: tuple[int, int, int]) -> bool:
+    """Is it order 1 (RFC 9768 table 5)? That is the one which can leave EE0B out."""
+    return accecn[0] < 0 <= accecn[2]
+
+
+def _accecn_fields(accecn: tuple[int, int, int]) -> bytes:
+    """The counters of an AccECN option as they go on the wire, up to the first that is left out."""
+    first, second, third = accecn
+    if _reversed(accecn):
+        first, third = third, first
+    out = b""
+    if first >= 0:
+        out = (first & 0xFFFFFF).to_bytes(3, "big")
+        if second >= 0:
+            out += (second & 0xFFFFFF).to_bytes(3, "big")
+            if third >= 0:
+                out += (third & 0xFFFFFF).to_bytes(3, "big")
+    return out
+
+
+def accecn_length(accecn: tuple[int, int, int]) -> int:
+    """Bytes that an AccECN option takes in the header, NOPs and all: 4, 8 or 12."""
+    return (len(_accecn_fields(accecn)) + 5) & ~3
 
 
 def options_length(seg: Segment) -> int:
@@ -220,6 +269,8 @@ def options_length(seg: Segment) -> int:
         length += 4
     if seg.fast_open is not None:
         length += (len(seg.fast_open) + (7 if seg.fast_open_exp else 5)) & ~3
+    if seg.accecn is not None:
+        length += accecn_length(seg.accecn)
     if seg.sack:
         count = min(len(seg.sack), (MAX_OPTIONS - length - 4) >> 3)
         if count > 0:
@@ -242,6 +293,7 @@ def build_tcp(seg: Segment, src: bytes, dst: bytes, partial: bool = False) -> by
         and seg.wscale < 0
         and seg.user_timeout < 0
         and seg.fast_open is None
+        and seg.accecn is None
     )
     options = b""
     header_length = 20

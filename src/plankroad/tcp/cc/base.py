@@ -143,11 +143,16 @@ class CongestionControl:
     `uses_prr`: in fast recovery proportional rate reduction (RFC 9937) leads what is sent down to ssthresh, and cwnd
     takes effect after it. An algorithm that steers cwnd in recovery by itself switches it off.
 
+    `ecn_by_sample`: congestion marks are answered from `AckSample.ce_bytes`; there is no `on_congestion(ECN)` then.
+    `wants_ecn`: it is of little use without marks: a connection with `TcpConfig.ecn` "passive" asks for ECN all the
+    same, and with classic feedback echoes the mark of each packet exactly, as RFC 8257 section 3.2 has it.
+
     The hooks are called in the order in which things happen; `now` never goes back.
     """
 
     __slots__ = (
         "cwnd",
+        "ecn_by_sample",
         "initial_window",
         "paced",
         "pacing_rate",
@@ -163,6 +168,7 @@ class CongestionControl:
         "undo_possible",
         "uses_prr",
         "validation",
+        "wants_ecn",
     )
 
     def __init__(self, smss: int, initial_window: int) -> None:
@@ -177,6 +183,8 @@ class CongestionControl:
         self.paced: bool = True
         self.send_quantum: int = 0
         self.uses_prr: bool = True
+        self.ecn_by_sample: bool = False
+        self.wants_ecn: bool = False
         # RFC 3465 section 2.3: "implementations MAY use L=2*SMSS bytes and MUST NOT use L > 2*SMSS bytes".
         self.slow_start_limit: int = 2
         # What the last `on_congestion` changed, for `on_spurious`.
