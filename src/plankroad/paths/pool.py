@@ -1,0 +1,184 @@
+"""Many cells on many cores: processes that are given one run after the other.
+
+Each worker is a fresh interpreter (on all systems alike) that waits at a pipe. The results do not depend on how many
+there are. A worker that dies is told of by name of its cell; an interrupt ends all of them at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import multiprocessing
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from plankroad.paths.cell import Cell
+from plankroad.paths.grid import effort
+from plankroad.paths.result import Result
+from plankroad.paths.series import Series
+from plankroad.paths.virtual import run_virtual
+from plankroad.tcp.cc.registry import names
+
+#: Seconds that an ending worker is waited for.
+PATIENCE: Final = 5.0
+
+#: (number of the run, what was measured, what happened over time, why it failed)
+Answer = tuple[int, Result | None, Series | None, str]
+
+
+class CellError(Exception):
+    """A cell could not be measured; the text says which, and why."""
+
+
+def load_file(path: str) -> list[str]:
+    """Import a program's file that registers algorithms; returns the names that are new. Whatever it raises goes on."""
+    before = names()
+    # Its directory comes first, as if it were run.
+    sys.path.insert(0, str(Path(path).resolve().parent))
+    spec = importlib.util.spec_from_file_location(f"plankroad_loaded_{Path(path).stem}", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return [name for name in names() if name not in before]
+
+
+def cores() -> int:
+    """How many processes can run at once."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_all(
+    cells: Sequence[Cell], jobs: int, traced: frozenset[int] = frozenset(), load: str | None = None
+) -> Iterator[tuple[int, Result, Series | None]]:
+    """Run each of `cells` in virtual time, `jobs` at once, and give number, result and, for those `traced`, series.
+
+    They come as they are ready; what takes longest begins first. `load`: see `load_file`, for the workers; with one
+    job all happens in this process, where it was loaded already. Raises `CellError`.
+    """
+    order = sorted(range(len(cells)), key=lambda number: (-effort(cells[number]), number))
+    jobs = min(jobs, len(cells))
+    if jobs > 1:
+        yield from _run_in_workers(cells, order, jobs, traced, load)
+        return
+    for number in order:
+        try:
+            result, series = run_virtual(cells[number], number in traced)
+        except Exception as exc:
+            raise CellError(f"{cells[number].describe()}: {type(exc).__name__}: {exc}") from exc
+        yield number, result, series
+
+
+class _Worker:
+    """A process and our end of its pipe; `number`: what it is running, -1 for nothing."""
+
+    def __init__(self, load: str | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process: BaseProcess = context.Process(target=_work, args=(theirs, load), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.number = -1
+
+    def stop(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+
+    def join(self) -> None:
+        self.process.join(PATIENCE)
+        if self.process.is_alive():
+            self.process.kill()
+            self.process.join(PATIENCE)
+        self.process.close()
+
+
+def _run_in_workers(
+    cells: Sequence[Cell], order: Sequence[int], jobs: int, traced: frozenset[int], load: str | None
+) -> Iterator[tuple[int, Result, Series | None]]:
+    todo = iter(order)
+    workers: list[_Worker] = []
+    try:
+        for _ in range(jobs):
+            workers.append(_Worker(load))
+            _give(workers[-1], next(todo), cells, traced)
+        while busy := {worker.pipe: worker for worker in workers if worker.number >= 0}:
+            for pipe in wait(list(busy)):
+                assert isinstance(pipe, Connection)
+                worker = busy[pipe]
+                result, series = _take(worker, cells)
+                number = worker.number
+                worker.number = -1
+                following = next(todo, -1)
+                if following >= 0:
+                    _give(worker, following, cells, traced)
+                yield number, result, series
+    finally:
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join()
+
+
+def _give(worker: _Worker, number: int, cells: Sequence[Cell], traced: frozenset[int]) -> None:
+    worker.number = number
+    # One that has died is noticed when its answer is awaited.
+    with contextlib.suppress(OSError):
+        worker.pipe.send((number, cells[number], number in traced))
+
+
+def _take(worker: _Worker, cells: Sequence[Cell]) -> tuple[Result, Series | None]:
+    try:
+        answer: Answer = worker.pipe.recv()
+    except (EOFError, OSError):
+        worker.process.join(PATIENCE)
+        code = worker.process.exitcode
+        how = f"signal {-code}" if code is not None and code < 0 else f"status {code}"
+        raise CellError(
+            f"{cells[worker.number].describe()}: its process ended with {how}"
+            + ("; is there enough memory? Fewer --jobs need less" if code == -signal.SIGKILL else "")
+        ) from None
+    _, result, series, problem = answer
+    if result is None:
+        raise CellError(f"{cells[worker.number].describe()}: {problem}")
+    return result, series
+
+
+def _work(pipe: Connection, load: str | None) -> None:
+    """What a worker does, until it is terminated or its pipe ends."""
+    # The interrupt key reaches the whole group: who started us ends us.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    problem = ""
+    if load is not None:
+        try:
+            load_file(load)
+        except Exception as exc:
+            problem = f"{load}: {type(exc).__name__}: {exc}"
+    while True:
+        try:
+            number, cell, trace = pipe.recv()
+        except (EOFError, OSError):
+            return
+        answer: Answer
+        try:
+            if problem:
+                answer = (number, None, None, problem)
+            else:
+                result, series = run_virtual(cell, trace)
+                answer = (number, result, series, "")
+        except Exception as exc:
+            where = traceback.extract_tb(exc.__traceback__)[-1]
+            answer = (number, None, None, f"{type(exc).__name__}: {exc} ({Path(where.filename).name}:{where.lineno})")
+        try:
+            pipe.send(answer)
+        except OSError:
+            return
