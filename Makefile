@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter that .venv is made with (default: the first of at least 3.11 that is found)
 #   VENV=.venv-3.12     another virtual environment, to keep several
 #   JOBS=2              pytest workers (default: one a core)
-#   ARGS="..."          arguments for `make demo`, `make bench` and `make check`
+#   ARGS="..."          arguments for `make demo`, `make paths`, `make bench` and `make check`
 
 PYTHON ?=
 VENV ?= .venv
@@ -16,15 +16,17 @@ SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
-.PHONY: help demo test setup lint types imports test-pure test-compiled check bench clean venv
+.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check bench clean venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo     carry a file through a bad simulated network (sets up $(VENV) first)"
+	@echo "make paths    measure TCP on a grid of paths; a page with plots: make paths ARGS='--html page.html'"
 	@echo "make test     ruff, mypy, import direction, then pytest twice: pure Python, compiled"
 	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
 	@echo "make bench    measure both builds"
+	@echo "make snapshots  make docs/snapshots anew, to be looked at and committed"
 	@echo "make clean    remove what was built, $(VENV) too"
 	@echo "Set PYTHON=python3.12 for another interpreter, VENV= for another place, JOBS= for pytest's workers."
 
@@ -59,6 +61,17 @@ setup: venv $(VENV)/.tools $(VENV)/.compiled
 
 demo: venv $(VENV)/.installed
 	@$(BIN)/plankroad demo $(ARGS)
+
+$(VENV)/.plots: pyproject.toml scripts/test_requirements.py | venv
+	@$(BIN)/python scripts/test_requirements.py paths > $(VENV)/plots-requirements.txt
+	@$(PIP) install -r $(VENV)/plots-requirements.txt || $(call FAILED_INSTALL,what plots need)
+	@touch $@
+
+paths: venv $(VENV)/.installed $(VENV)/.plots
+	@$(BIN)/plankroad paths $(ARGS)
+
+snapshots: venv $(VENV)/.installed
+	$(BIN)/python -m plankroad.paths.snapshot docs/snapshots/throughput-against-loss.txt
 
 # pytest's closing line is the last one.
 test: setup lint types imports test-pure test-compiled

@@ -26,8 +26,8 @@ from plankroad.paths.result import Result
 from plankroad.paths.series import Series
 from plankroad.paths.virtual import check
 
-#: Columns of the table where standard output is no terminal.
-WIDTH: Final = 160
+#: Columns that the table may have. Where a terminal has fewer, lines wrap: better than figures that are cut.
+WIDTH: Final = 400
 
 #: Cells that get plots, unless one says how many.
 PLOTS: Final = 100
@@ -251,9 +251,7 @@ def print_ready(results: dict[int, Result], number: int) -> None:
 
 def show(results: list[Result]) -> None:
     """The table, on standard output."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH
+    console = Console(highlight=False, width=WIDTH)
     columns, rows = table(results)
     picture = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for column in columns:
@@ -261,9 +259,9 @@ def show(results: list[Result]) -> None:
     for row in rows:
         picture.add_row(*row)
     console.print(picture)
-    notes = [f"{result.cell.describe()}: {note}" for result in results for note in result.notes]
-    for note in notes:
-        console.print(note, markup=False)
+    for result in results:
+        for note in result.notes:
+            console.print(f"{result.cell.describe()}: {note}", markup=False, soft_wrap=True)
 
 
 def write_files(

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -60,11 +60,12 @@ def cores() -> int:
 
 def run_all(
     cells: Sequence[Cell], jobs: int, traced: frozenset[int] = frozenset(), load: str | None = None
-) -> Iterator[tuple[int, Result, Series | None]]:
+) -> Generator[tuple[int, Result, Series | None]]:
     """Run each of `cells` in virtual time, `jobs` at once, and give number, result and, for those `traced`, series.
 
-    They come as they are ready; what takes longest begins first. `load`: see `load_file`, for the workers; with one
-    job all happens in this process, where it was loaded already. Raises `CellError`.
+    They come as they are ready; what takes longest begins first. Closing the generator ends what is under way. `load`:
+    see `load_file`, for the workers; with one job all happens in this process, where it was loaded already. Raises
+    `CellError`.
     """
     order = sorted(range(len(cells)), key=lambda number: (-effort(cells[number]), number))
     jobs = min(jobs, len(cells))

@@ -6,13 +6,14 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
-from plankroad.paths.cell import MTU, Cell
+from plankroad.paths.cell import DISCIPLINE_BDP, DISCIPLINES, MTU, Cell
 from plankroad.paths.fairness import Shares
 from plankroad.paths.meter import Meter
 from plankroad.paths.programs import ReceivingServer, SendingProgram
 from plankroad.paths.result import FlowResult, Result, utilisation
 from plankroad.paths.series import Sampler, Series
 from plankroad.sim.conditions import Burst
+from plankroad.sim.disciplines import CoDel, Discipline, FqCodel, Pie, Red
 from plankroad.sim.events import Event, Simulator
 from plankroad.sim.queue_delay import QueueDelay
 from plankroad.sim.topology import Network
@@ -23,6 +24,11 @@ from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.address import ip_to_bytes
 
 PORT: Final = 5001
+
+#: Limits of disciplines, in packets: those of Linux's, and RED's such that its thresholds are the classic 5 and 15.
+LEAST_LIMIT: Final = 1000
+LEAST_FQ_LIMIT: Final = 10240
+LEAST_RED_LIMIT: Final = 60
 
 #: The ends of the path.
 SENDER: Final = "10.77.0.1"
@@ -37,6 +43,24 @@ def check(cell: Cell) -> None:
             raise ValueError(f"algorithm: there is no {name!r}; there are {', '.join(known)}")
 
 
+def queue_of(cell: Cell) -> int | str | Discipline:
+    """The queue before the bottleneck, as `Network.link` takes it.
+
+    Disciplines have their own defaults; their limits are no obstacle on a long path, and RED's thresholds, which follow
+    from its limit, are a third of the product of bandwidth and delay and the whole of it (5 and 15 packets at least).
+    """
+    if cell.queue.kind not in DISCIPLINES:
+        return f"{cell.queue_bytes}B" if cell.queue_bytes else cell.queue_packets
+    room = DISCIPLINE_BDP * cell.bdp // MTU
+    if cell.queue.kind == "red":
+        return Red(limit=max(LEAST_RED_LIMIT, room), ecn=cell.ecn)
+    if cell.queue.kind == "pie":
+        return Pie(limit=max(LEAST_LIMIT, room), ecn=cell.ecn)
+    if cell.queue.kind == "fq_codel":
+        return FqCodel(limit=max(LEAST_FQ_LIMIT, room), ecn=cell.ecn)
+    return CoDel(limit=max(LEAST_LIMIT, room), ecn=cell.ecn)
+
+
 def forward_conditions(cell: Cell) -> dict[str, Any]:
     """The direction of the data, as `Network.link` takes it."""
     conditions: dict[str, Any] = {
@@ -44,7 +68,7 @@ def forward_conditions(cell: Cell) -> dict[str, Any]:
         "delay": cell.forth / 1e9,
         "mtu": MTU,
         "loss": cell.loss,
-        "queue": f"{cell.queue_bytes}B" if cell.queue_bytes else cell.queue_packets,
+        "queue": queue_of(cell),
     }
     if cell.burst is not None:
         conditions["burst"] = Burst.of(cell.burst.loss, cell.burst.length)
@@ -60,8 +84,10 @@ def backward_conditions(cell: Cell) -> dict[str, Any]:
 
 
 def tcp_config(cell: Cell, flow: int) -> TcpConfig:
-    """How the ends of a flow are configured: as everybody's, with buffers that are not the limit."""
-    return TcpConfig(congestion_control=cell.algorithm(flow), snd_buf=cell.buffer_bytes, rcv_buf=cell.buffer_bytes)
+    """How the ends of a flow are configured: as everybody's, with buffers that may grow to what the path needs."""
+    return TcpConfig(
+        congestion_control=cell.algorithm(flow), snd_buf_max=cell.buffer_bytes, rcv_buf_max=cell.buffer_bytes
+    )
 
 
 class Bins(Event):
@@ -85,7 +111,6 @@ class VirtualRun:
         check(cell)
         self.cell = cell
         self.network = Network(seed=cell.seed, ipv6=False)
-        # As Linux numbers its own, so that a queue with a discipline sees the same kind of ports.
         sender = self.network.host("sender", StackConfig())
         receiver = self.network.host("receiver", StackConfig())
         self.link = self.network.link(
