@@ -31,7 +31,8 @@ class Fluid:
         self.flows.append(cc)
         self.delivered.append(0)
         self.active.append(True)
-        cc.on_established(self.now, self.base + self.queue * SECOND // self.rate)
+        # Its first segment has only the queue of the others before it.
+        cc.on_ack(AckSample(now=self.now, rtt=self.base + self.queue * SECOND // self.rate))
         return len(self.flows) - 1
 
     def round(self) -> int:

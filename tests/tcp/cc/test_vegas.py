@@ -29,10 +29,7 @@ def test_it_grows_below_two_queued_segments_rests_up_to_four_and_shrinks_above()
         cc = vegas()
         cc.base_rtt = BASE
         cc.cwnd = cc.ssthresh = 100 * SMSS
-        rtt = BASE * 100 // (100 - queued)
-        one_round(cc, rtt)
-        assert cc.cwnd == 100 * SMSS
-        one_round(cc, rtt)
+        one_round(cc, BASE * 100 // (100 - queued))
         assert cc.cwnd == (100 + change) * SMSS
         assert not cc.in_slow_start()
 
@@ -51,7 +48,7 @@ def test_slow_start_doubles_every_other_round_trip() -> None:
     for _ in range(6):
         one_round(cc, BASE)
         windows.append(cc.cwnd // SMSS)
-    assert windows == [20, 20, 40, 40, 80, 80]
+    assert windows == [10, 20, 20, 40, 40, 80]
 
 
 def test_slow_start_ends_before_the_queue_is_long() -> None:
@@ -63,14 +60,15 @@ def test_slow_start_ends_before_the_queue_is_long() -> None:
     assert cc.cwnd <= fluid.bdp + 6 * SMSS
 
 
-def test_the_base_is_known_from_the_handshake() -> None:
-    cc = vegas()
-    cc.on_established(SECOND, BASE)
-    assert cc.base_rtt == BASE
-    other = vegas()
-    other.on_established(SECOND, -1)
-    one_round(other, 2 * BASE)
-    assert other.base_rtt == 2 * BASE
+def test_it_is_the_end_of_a_round_trip_that_counts_and_a_single_late_ack_does_not() -> None:
+    # The paper's distinguished segment: sent as the round trip begins, acknowledged at its end.
+    for rtts, change in (((20, 20, 25, 25, 25), -1), ((25, 25, 20, 20, 25), 1)):
+        cc = vegas()
+        cc.base_rtt = BASE
+        cc.cwnd = cc.ssthresh = 100 * SMSS
+        for i, rtt in enumerate(rtts):
+            cc.on_ack(AckSample(acked=SMSS, rtt=rtt * MILLISECOND, srtt=BASE, round_start=i == 4))
+        assert cc.cwnd == (100 + change) * SMSS
 
 
 def test_a_loss_halves() -> None:

@@ -22,17 +22,18 @@ GAMMA: Final = 1
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Vegas(CongestionControl):
-    """One decision a round trip. `base_rtt`: the shortest round trip seen; `round_rtt`: the shortest in the one that
-    goes on; `last_rtt`: that of the one before. Nanoseconds, NEVER where unknown.
+    """One decision a round trip. `base_rtt`: the shortest round trip seen; `last_rtt`: that at the end of the last one,
+    the least of three samples, of which `newer_rtt` and `older_rtt` are the latest. Nanoseconds, NEVER where unknown.
     """
 
-    __slots__ = ("base_rtt", "doubling", "due", "last_rtt", "round_rtt")
+    __slots__ = ("base_rtt", "doubling", "due", "last_rtt", "newer_rtt", "older_rtt")
 
     def __init__(self, smss: int, initial_window: int) -> None:
         super().__init__(smss, initial_window)
         self.base_rtt: int = NEVER
-        self.round_rtt: int = NEVER
         self.last_rtt: int = NEVER
+        self.newer_rtt: int = NEVER
+        self.older_rtt: int = NEVER
         # A round trip is over and nothing was decided yet.
         self.due: bool = False
         self.doubling: bool = True
@@ -43,14 +44,16 @@ class Vegas(CongestionControl):
             self.base_rtt = min(self.base_rtt, rtt)
 
     def on_ack(self, sample: AckSample) -> None:
-        if sample.round_start:
-            self.last_rtt = self.round_rtt
-            self.round_rtt = NEVER
-            self.due = True
         rtt = sample.rtt
         if rtt > 0:
             self.base_rtt = min(self.base_rtt, rtt)
-            self.round_rtt = min(self.round_rtt, rtt)
+            if sample.round_start:
+                # The paper's distinguished segment: sent when the round trip began, acknowledged now. The least of the
+                # samples of the whole round trip would say how the queue was when it began.
+                self.last_rtt = min(rtt, self.newer_rtt, self.older_rtt)
+                self.due = True
+            self.older_rtt = self.newer_rtt
+            self.newer_rtt = rtt
         super().on_ack(sample)
 
     def queued(self) -> int:
@@ -65,7 +68,8 @@ class Vegas(CongestionControl):
         if self.due:
             self.due = False
             queued = self.queued()
-            if queued > GAMMA * self.smss and not self.doubling:
+            # Pairs of segments leave at once, so that one stands behind the other without a queue.
+            if queued > (GAMMA + 1) * self.smss and not self.doubling:
                 # The window goes back to what fills the path, and a segment.
                 self.cwnd = max(self.cwnd - queued + self.smss, 2 * self.smss)
                 self.ssthresh = self.cwnd
