@@ -383,7 +383,7 @@ def test_the_window_of_table_1_at_a_loss_rate_of_one_in_a_thousand() -> None:
         cc.ssthresh = cc.cwnd
         rtt = 100 * MILLISECOND
         now, since, total, rounds = 0, 0.0, 0.0, 0
-        while rounds < 4000:
+        while rounds < 1500:
             n = cc.cwnd // SMSS
             for i in range(n):
                 cc.on_ack(AckSample(now=now + rtt * i // n, acked=SMSS, rtt=rtt, srtt=rtt, round_start=i == 0))

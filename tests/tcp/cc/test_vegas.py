@@ -7,7 +7,7 @@ from tests.tcp.cc.fluid import Fluid
 
 from plankroad.tcp.cc import LOSS, AckSample, create
 from plankroad.tcp.cc.vegas import Vegas
-from plankroad.units import MILLISECOND, SECOND
+from plankroad.units import MILLISECOND
 
 SMSS = 1448
 BASE = 20 * MILLISECOND

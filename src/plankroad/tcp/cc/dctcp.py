@@ -30,6 +30,7 @@ class Dctcp(NewReno):
         super().__init__(smss, initial_window)
         # RFC 8257 section 3.3: 1 at the start: the first mark, in slow start as a rule, halves the window.
         self.alpha: float = 1.0
+        self.wants_ecn = True
         self.window_acked: int = 0
         self.window_marked: int = 0
 
