@@ -48,7 +48,7 @@ def test_sums_and_marks_agree_with_a_record_for_each_octet(base: int, steps: lis
             nxt += length
         elif kind == 1 and nxt > model.una:
             upto = model.una + offset % (nxt - model.una + 1)
-            board.begin_ack(now)
+            board.begin_ack()
             assert board.ack(upto) == sum(1 for i in range(model.una, upto) if not model.octets[i][0])
             for i in range(model.una, upto):
                 del model.octets[i]
@@ -58,7 +58,7 @@ def test_sums_and_marks_agree_with_a_record_for_each_octet(base: int, steps: lis
             right = min(nxt, left + length)
             fresh = [i for i in range(left, right) if not model.octets[i][0]]
             latest = max((model.sent_at[i] for i in fresh), default=-1)
-            board.begin_ack(now)
+            board.begin_ack()
             assert board.sack(left, right, SMSS) == len(fresh)
             assert board.newest_sent_at == latest
             for i in fresh:
@@ -112,12 +112,12 @@ def test_only_octets_sent_once_give_a_sample() -> None:
     lost = board.next_lost()
     assert lost is not None
     board.resent(lost, 10, 300)
-    board.begin_ack(400)
+    board.begin_ack()
     board.ack(20)
     assert board.acked_ever_retransmitted
     board.add(20, 30, 400)
     board.add(30, 40, 500)
-    board.begin_ack(600)
+    board.begin_ack()
     board.ack(40)
     assert not board.acked_ever_retransmitted
     assert (board.acked_first_sent_at, board.acked_last_sent_at) == (400, 500)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
-from plankroad.tcp import ecn, pacing, rack, rate, tlp, undo
+from plankroad.tcp import ecn, pacing, rate, tlp, undo
 from plankroad.tcp.autotune import follow_window
 from plankroad.tcp.cc.base import AckSample
 from plankroad.tcp.challenge import challenge_ack
@@ -77,7 +77,10 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
     had_outstanding = t.snd_nxt > t.snd_una
     window_changed = _update_window(t, now, seg, start, ack)
     acked = ack - t.snd_una
-    t.scoreboard.begin_ack(_answered_until(t, now, seg) if t.bytes_retransmitted else 0)
+    board = t.scoreboard
+    if t.bytes_retransmitted:
+        _whose_answer(t, now, seg)
+    board.begin_ack()
     t.fresh_acked = 0
     t.dsack_end = -1
     sacked = _take_sacks(t, now, seg, ack) if t.sack_ok and seg.sack else 0
@@ -145,19 +148,21 @@ def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool
     return True
 
 
-def _answered_until(t: Tcb, now: int, seg: Segment) -> int:
+def _whose_answer(t: Tcb, now: int, seg: Segment) -> None:
     """When a range that was sent again must have been sent, at the latest, for this ACK to be the answer to that.
 
     RFC 8985 section 6.2, step 2: "If ACK.ts_option.echo_reply < Segment.xmit_ts: Continue. If rtt < RACK.min_rtt:
-    Continue".
+    Continue". The echo tells of what SND.UNA moves over; for a segment out of order it is that of an earlier one (RFC
+    7323 section 4.3), and says nothing of what SACK reports.
     """
     limit = now - t.rtt.min_rtt if t.rtt.samples else now
+    t.scoreboard.sack_limit = limit
     if t.ts_ok and seg.has_ts:
         age = (t.ts_now(now) - seg.ts_ecr) & MASK32
         if age < HALF32:
             # The echoed tick lasts until the next one begins.
             limit = min(limit, (now // MILLISECOND - age + 1) * MILLISECOND - 1)
-    return limit
+    t.scoreboard.ack_limit = limit
 
 
 def _take_sacks(t: Tcb, now: int, seg: Segment, ack: int) -> int:
@@ -198,8 +203,7 @@ def _dsack(t: Tcb, now: int, left: int, right: int) -> None:
     t.counters.dsack_received += 1
     t.dsacks_received += 1
     t.dsack_end = right
-    rack.on_dsack(t)
-    undo.on_dsack(t, now, left, right)
+    t.dsack_of_recovery = undo.on_dsack(t, now, left, right)
 
 
 def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:

@@ -64,8 +64,15 @@ def update(t: Tcb, now: int) -> None:
 
 
 def on_dsack(t: Tcb) -> None:
-    """Step 4: "Grow the reordering window per round that sees DSACK"."""
+    """Step 4: "Grow the reordering window per round that sees DSACK".
+
+    A DSACK of what fast recovery sent again says more: the original was not lost, but overtaken. Where each original
+    that is overtaken is sent again before it arrives, step 3 would never see that the path reorders.
+    """
     rack = t.rack
+    if t.dsack_of_recovery and not rack.reordering_seen:
+        rack.reordering_seen = True
+        t.counters.reordering_seen += 1
     if rack.dsack_round >= 0 and t.snd_una >= rack.dsack_round:
         rack.dsack_round = -1
     if rack.dsack_round < 0:

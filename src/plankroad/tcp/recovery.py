@@ -42,6 +42,8 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, dsack_
         t.dup_acks = 0
         t.reno_sacked = 0
         t.limited_sent = 0
+    if dsack_end >= 0:
+        rack.on_dsack(t)
     if t.sack_ok:
         rack.update(t, now)
     if board.is_empty():
@@ -88,7 +90,7 @@ def on_timeout(t: Tcb, now: int) -> None:
         board.forget_sacks()
     in_flight = _flight_size(t)
     if t.retries == 0:
-        undo.begin(t)
+        undo.begin(t, True)
     frto.begin(t, t.retries > 0 or t.congestion in (LOSS, RECOVERY))
     tlp.cancel(t)
     t.timers[TIMER_REORDER] = NEVER
@@ -189,7 +191,7 @@ def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
     t.congestion = RECOVERY
     t.recover = t.snd_nxt
     t.force_retransmit = True
-    undo.begin(t)
+    undo.begin(t, False)
     tlp.cancel(t)
     if t.sack_ok:
         t.counters.recoveries_sack += 1
@@ -231,6 +233,14 @@ def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
                 t.force_retransmit = True
         elif duplicate:
             t.reno_sacked = min(t.reno_sacked + mss, most)
+    elif t.congestion == LOSS:
+        # What arrives beyond the gap has left the network here too, or a slow start that waits for room would wait for
+        # the timer.
+        if acked:
+            t.reno_sacked = max(0, t.reno_sacked - acked)
+        elif duplicate:
+            board = t.scoreboard
+            t.reno_sacked = min(t.reno_sacked + mss, t.flight_size() - board.lost + board.retransmitted)
     elif t.congestion in (OPEN, CWR) and duplicate:
         t.dup_acks += 1
         # RFC 3042: the first two duplicates each let one new segment out, for one has left the network.

@@ -69,7 +69,7 @@ class Scoreboard:
 
     __slots__ = (
         "_head",
-        "_limit",
+        "ack_limit",
         "acked_ever_retransmitted",
         "acked_first_sent_at",
         "acked_last_sent_at",
@@ -90,6 +90,7 @@ class Scoreboard:
         "reordered",
         "retransmit_hint",
         "retransmitted",
+        "sack_limit",
         "sacked",
         "sacked_segments",
         "youngest",
@@ -111,8 +112,11 @@ class Scoreboard:
         # When the next range in flight will count as lost, if nothing more is heard of it; set by `detect_lost`.
         self.next_deadline: int = 0
 
-        # What the ACK that is being taken in says; `begin_ack` clears it.
-        self._limit: int = 0
+        # Of ranges sent again, those sent later than this cannot be what the ACK that is being taken in answers,
+        # cumulatively and selectively.
+        self.ack_limit: int = 0
+        self.sack_limit: int = 0
+        # What that ACK says; `begin_ack` clears it.
         self.fack: int = 0
         self.newest: Sent | None = None  # the delivered range that was sent last
         self.newest_sent_at: int = -1
@@ -188,9 +192,8 @@ class Scoreboard:
 
     # --- what an ACK says ------------------------------------------------------------------------------------------
 
-    def begin_ack(self, limit: int) -> None:
-        """An ACK is taken in. `limit`: of ranges sent again, those sent later than this cannot be what it answers."""
-        self._limit = limit
+    def begin_ack(self) -> None:
+        """An ACK is taken in."""
         self.fack = self.high_sacked
         self.newest = None
         self.newest_sent_at = -1
@@ -225,7 +228,7 @@ class Scoreboard:
                     if self.acked_first_sent_at < 0:
                         self.acked_first_sent_at = sent.sent_at
                     self.acked_last_sent_at = sent.sent_at
-                self._deliver(sent, end)
+                self._deliver(sent, end, self.ack_limit)
             if sent.lost:
                 self.lost -= length
             if sent.retransmitted:
@@ -272,7 +275,7 @@ class Scoreboard:
                     self._split(i, right)
                 length = sent.end - sent.start
                 fresh += length
-                self._deliver(sent, sent.end)
+                self._deliver(sent, sent.end, self.sack_limit)
                 sent.sacked = True
                 self.sacked += length
                 sent.segments = (length + smss - 1) // smss
@@ -291,13 +294,13 @@ class Scoreboard:
             self.high_sacked = min(right, ranges[-1].end)
         return fresh
 
-    def _deliver(self, sent: Sent, end: int) -> None:
+    def _deliver(self, sent: Sent, end: int, limit: int) -> None:
         """Octets up to `end` of a range are known to have arrived: what RACK and the rate sample want to know."""
         at = sent.sent_at
         known = True
         if sent.ever_retransmitted:
             # RFC 8985 section 6.2, step 2: is it the last transmission that this ACK answers?
-            known = at <= self._limit
+            known = at <= limit
         else:
             # Step 3: "Else if Segment.end_seq < RACK.fack AND Segment.retransmitted is FALSE:
             # RACK.reordering_seen = TRUE". Within one ACK the order is that of the numbers.

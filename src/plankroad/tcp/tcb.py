@@ -96,6 +96,7 @@ class Tcb:
         "delivered_at",
         "delivery_rate",
         "dsack_end",
+        "dsack_of_recovery",
         "dsacks",
         "dsacks_received",
         "dup_acks",
@@ -210,6 +211,7 @@ class Tcb:
         "undo_end",
         "undo_marker",
         "undo_octets",
+        "undo_of_timeout",
         "user_timeout",
         "user_timeout_due",
         "ws_ok",
@@ -322,6 +324,7 @@ class Tcb:
         self.congestion: int = OPEN
         self.dup_acks: int = 0
         self.dsack_end: int = -1  # where the DSACK of this ACK ends, -1 without one
+        self.dsack_of_recovery: bool = False  # it is about what fast recovery sent again
         self.dsacks_received: int = 0
         self.fresh_acked: int = 0  # of the octets this ACK acknowledges, those that SACK had not reported
         self.limited_sent: int = 0  # octets of new data sent because of duplicate ACKs (RFC 3042)
@@ -355,6 +358,7 @@ class Tcb:
         self.undo_marker: int = -1  # SND.UNA when it began; -1: nothing to undo
         self.undo_end: int = 0  # SND.NXT then
         self.undo_octets: int = 0  # sent again and not yet reported as duplicates
+        self.undo_of_timeout: bool = False
         self.eifel_ts: int = -1  # timestamp of the first retransmission (RFC 3522 RetransmitTS)
         self.srtt_prev: int = 0
         self.rttvar_prev: int = 0

@@ -16,8 +16,9 @@ from plankroad.units import MILLISECOND, NEVER, SECOND
 if TYPE_CHECKING:
     from plankroad.tcp.tcb import Tcb
 
-#: TLP.max_ack_delay: what a peer may wait with the acknowledgement of a single segment.
-MAX_ACK_DELAY: Final = 200 * MILLISECOND
+#: TLP.max_ack_delay: what a peer may wait with the acknowledgement of a single segment; 40 ms in most stacks. Where it
+#: waits longer the round trips that we measure show it, and a needless probe costs one segment.
+MAX_ACK_DELAY: Final = 50 * MILLISECOND
 
 #: What clocks and wake-ups of two hosts are off by; matters where the round trip is shorter than that.
 _SLACK: Final = 2 * MILLISECOND

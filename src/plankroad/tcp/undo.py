@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from plankroad.tcp.tcb import Tcb
 
 
-def begin(t: Tcb) -> None:
-    """A recovery begins: nothing was sent again in it."""
+def begin(t: Tcb, timeout: bool) -> None:
+    """A recovery begins, by `timeout` or by news of a loss: nothing was sent again in it."""
+    t.undo_of_timeout = timeout
     t.undo_marker = t.snd_una
     t.undo_end = t.snd_nxt
     t.undo_octets = 0
@@ -36,15 +37,17 @@ def on_retransmit(t: Tcb, now: int, length: int) -> None:
         t.eifel_ts = t.ts_now(now)
 
 
-def on_dsack(t: Tcb, now: int, left: int, right: int) -> None:
-    """The peer says that [left, right) arrived twice."""
+def on_dsack(t: Tcb, now: int, left: int, right: int) -> bool:
+    """The peer says that [left, right) arrived twice; returns whether that is what fast recovery sent again."""
     if t.undo_marker < 0 or left < t.undo_marker or right > t.undo_end or t.undo_octets == 0:
-        return
+        return False
+    fast = not t.undo_of_timeout
     t.undo_octets = max(0, t.undo_octets - (right - left))
     # RFC 3708 section 3: undo "if all retransmitted segments were acknowledged with DSACK".
     if t.undo_octets == 0 and t.eifel_ts >= 0:
         t.counters.undone_dsack += 1
         undo(t, now, "dsack")
+    return fast
 
 
 def on_progress(t: Tcb, now: int, ts_ecr: int) -> None:
@@ -65,7 +68,11 @@ def on_progress(t: Tcb, now: int, ts_ecr: int) -> None:
 
 def undo(t: Tcb, now: int, why: str) -> None:
     """Nothing was lost: the state of before."""
-    was_timeout = t.congestion == LOSS
+    was_timeout = t.undo_of_timeout
+    if not was_timeout and not t.rack.reordering_seen:
+        # What was taken for lost had been overtaken.
+        t.rack.reordering_seen = True
+        t.counters.reordering_seen += 1
     t.counters.spurious_recoveries += 1
     t.cc.on_spurious(now)
     if t.congestion not in (OPEN, CWR):
