@@ -72,7 +72,7 @@ def test_prr_works_without_sack() -> None:
 
 
 def test_the_window_closes_in_recovery_and_the_loss_is_still_repaired() -> None:
-    # The peer's window shuts while a hole is being repaired: what was sent goes again (RFC 7323 section 2.4), new data waits.
+    # The peer's window shuts while a hole is being repaired: what was sent goes again, new data waits.
     peer = flight(10)
     peer.conn.send(peer.now, bytes(10 * MSS))
     out = peer.segment(".", ack=at(0), sack=[(at(1), at(10))], wnd=10 * MSS)
@@ -91,8 +91,8 @@ def test_the_window_closes_in_recovery_and_the_loss_is_still_repaired() -> None:
 
 @pytest.mark.parametrize("every", [2, 4, 8, 16])
 def test_stretch_acks_and_lost_acks_do_not_stall_a_transfer(every: int) -> None:
-    # Of the receiver's ACKs only one in `every` comes through, or the first after a pause; one data segment in a hundred
-    # is lost.
+    # Of the receiver's ACKs one in `every` comes through, or the first after a pause; one data segment in a hundred is
+    # lost.
     count = 0
     passed = 0
 

@@ -154,8 +154,8 @@ def test_a_lost_tail_is_repaired_in_about_two_round_trips(lost: int) -> None:
         assert pair.now - began < 2 * SECOND
     assert len(dropped) == lost
     assert pair.a_counters.timeouts == 0
-    # One round trip brings the last news, two more the probe, half a one takes it there; where the probe shows the rest,
-    # that takes one more for the first, and PRR lets the second go when that has arrived. A single segment outstanding
-    # might be a delayed acknowledgement: 50 ms.
+    # One round trip brings the last news, two more the probe, half a one takes it there; where the probe shows the
+    # rest, that takes one more for the first, and PRR lets the second go when that has arrived. A single segment
+    # outstanding might be a delayed acknowledgement: 50 ms.
     rtt = 100 * MILLISECOND
     assert pair.now - began <= (7 + 2 * (lost - 1)) * rtt // 2 + (55 if lost == 1 else 5) * MILLISECOND

@@ -144,8 +144,8 @@ def test_a_delay_spike_in_the_middle_of_a_transfer_costs_no_window() -> None:
             return [5 * SECOND // 2 - at_now]
         return [0]
 
-    # Without timestamps the second timeout of the same data leaves F-RTO no question to ask (RFC 5682 section 2.1, step 1):
-    # one timeout is what that finds.
+    # Without timestamps the second timeout of the same data leaves F-RTO no question to ask (RFC 5682 section 2.1, step
+    # 1): one timeout is what that finds.
     for ts in (True, False):
         start = 0
         config = TcpConfig(timestamps=ts, congestion_control="newreno", min_rto=200 * MILLISECOND if ts else SECOND)
