@@ -226,7 +226,7 @@ def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
         t.snd_urgent = False
 
     _measure(t, now, seg)
-    if t.eifel_ts >= 0 and t.congestion != OPEN and t.ts_ok and seg.has_ts:
+    if t.congestion != OPEN and t.ts_ok and seg.has_ts:
         undo.on_progress(t, now, seg.ts_ecr)
 
     if board.is_empty():

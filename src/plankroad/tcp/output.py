@@ -182,7 +182,7 @@ def _resend(t: Tcb, now: int, sent: Sent, length: int, mss: int, pipe: int) -> S
     why = _why(t, sent)
     t.scoreboard.resent(sent, length, now)
     rate.on_sent(t, sent, now, pipe)
-    undo.on_retransmit(t, now, length)
+    undo.on_retransmit(t, length)
     if t.prr.active:
         prr.on_sent(t, length)
     if t.pacing_rate:

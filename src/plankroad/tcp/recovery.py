@@ -90,7 +90,7 @@ def on_timeout(t: Tcb, now: int) -> None:
         board.forget_sacks()
     in_flight = _flight_size(t)
     if t.retries == 0:
-        undo.begin(t, True)
+        undo.begin(t, now, True)
     frto.begin(t, t.retries > 0 or t.congestion in (LOSS, RECOVERY))
     tlp.cancel(t)
     t.timers[TIMER_REORDER] = NEVER
@@ -191,7 +191,7 @@ def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
     t.congestion = RECOVERY
     t.recover = t.snd_nxt
     t.force_retransmit = True
-    undo.begin(t, False)
+    undo.begin(t, now, False)
     tlp.cancel(t)
     if t.sack_ok:
         t.counters.recoveries_sack += 1

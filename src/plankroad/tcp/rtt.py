@@ -74,8 +74,10 @@ class RttEstimator:
 
     def _set_rto(self) -> None:
         # RFC 6298 (2.3): "RTO <- SRTT + max (G, K*RTTVAR)". The lower bound of (2.4) is put on the variance, not on the
-        # sum: what it guards against, delayed acknowledgements and the like, comes on top of any round trip.
-        self.base_rto = min(self.max_rto, self.srtt + max(GRANULARITY, self.min_rto, 4 * self.rttvar))
+        # sum: what it guards against, delayed acknowledgements and the like, comes on top of any round trip. While a
+        # queue fills the round trip doubles within one, and a mean of many samples lags behind: the latest counts too.
+        srtt = max(self.srtt, self.latest)
+        self.base_rto = min(self.max_rto, srtt + max(GRANULARITY, self.min_rto, 4 * self.rttvar))
 
     def _least(self, now: int, rtt: int) -> None:
         """RFC 8985 section 6.2, step 1: "a windowed min-filtered estimate of recent RTT measurements that can adapt

@@ -73,6 +73,7 @@ class Scoreboard:
         "acked_ever_retransmitted",
         "acked_first_sent_at",
         "acked_last_sent_at",
+        "acked_resent_at",
         "fack",
         "fresh_losses",
         "high_sacked",
@@ -128,6 +129,7 @@ class Scoreboard:
         self.original_start: int = -1  # start of the lowest delivered range that was sent only once
         self.acked_first_sent_at: int = -1  # earliest and latest transmission of an octet sent only once
         self.acked_last_sent_at: int = -1
+        self.acked_resent_at: int = -1  # the earliest retransmission of octets that are acknowledged, SACK aside
         self.acked_ever_retransmitted: bool = False
 
     def begin(self, seq: int) -> None:
@@ -202,6 +204,7 @@ class Scoreboard:
         self.original_start = -1
         self.acked_first_sent_at = -1
         self.acked_last_sent_at = -1
+        self.acked_resent_at = -1
         self.acked_ever_retransmitted = False
 
     def ack(self, upto: int) -> int:
@@ -224,6 +227,8 @@ class Scoreboard:
                 fresh += length
                 if sent.ever_retransmitted:
                     self.acked_ever_retransmitted = True
+                    if self.acked_resent_at < 0 or sent.sent_at < self.acked_resent_at:
+                        self.acked_resent_at = sent.sent_at
                 else:
                     if self.acked_first_sent_at < 0:
                         self.acked_first_sent_at = sent.sent_at

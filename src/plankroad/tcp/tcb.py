@@ -101,7 +101,6 @@ class Tcb:
         "dsacks_received",
         "dup_acks",
         "ecn",
-        "eifel_ts",
         "error",
         "events",
         "fast_open",
@@ -208,10 +207,12 @@ class Tcb:
         "ts_recent",
         "ts_recent_at",
         "unanswered_since",
+        "undo_begun_at",
         "undo_end",
         "undo_marker",
         "undo_octets",
         "undo_of_timeout",
+        "undo_recover",
         "user_timeout",
         "user_timeout_due",
         "ws_ok",
@@ -359,7 +360,8 @@ class Tcb:
         self.undo_end: int = 0  # SND.NXT then
         self.undo_octets: int = 0  # sent again and not yet reported as duplicates
         self.undo_of_timeout: bool = False
-        self.eifel_ts: int = -1  # timestamp of the first retransmission (RFC 3522 RetransmitTS)
+        self.undo_begun_at: int = 0
+        self.undo_recover: int = -1  # `recover` of the fast recovery that a timeout broke off
         self.srtt_prev: int = 0
         self.rttvar_prev: int = 0
 

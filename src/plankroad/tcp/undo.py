@@ -9,32 +9,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from plankroad.tcp.constants import CWR, LOSS, OPEN
+from plankroad.tcp.constants import CWR, LOSS, OPEN, RECOVERY
 from plankroad.tcp.seq import HALF32, MASK32
 
 if TYPE_CHECKING:
     from plankroad.tcp.tcb import Tcb
 
 
-def begin(t: Tcb, timeout: bool) -> None:
+def begin(t: Tcb, now: int, timeout: bool) -> None:
     """A recovery begins, by `timeout` or by news of a loss: nothing was sent again in it."""
+    t.undo_begun_at = now
+    # A timeout in the middle of a fast recovery, taken back, leaves that one as it was.
+    t.undo_recover = t.recover if timeout and t.congestion == RECOVERY else -1
     t.undo_of_timeout = timeout
     t.undo_marker = t.snd_una
     t.undo_end = t.snd_nxt
     t.undo_octets = 0
-    t.eifel_ts = -1
     t.srtt_prev = t.rtt.srtt
     t.rttvar_prev = t.rtt.rttvar
 
 
-def on_retransmit(t: Tcb, now: int, length: int) -> None:
+def on_retransmit(t: Tcb, length: int) -> None:
     """Octets are sent again."""
     if t.undo_marker < 0:
         return
     t.undo_octets += length
-    if t.eifel_ts < 0:
-        # RFC 3522 section 3.2 step (2): RetransmitTS, that of the first retransmission.
-        t.eifel_ts = t.ts_now(now)
 
 
 def on_dsack(t: Tcb, now: int, left: int, right: int) -> bool:
@@ -44,21 +43,22 @@ def on_dsack(t: Tcb, now: int, left: int, right: int) -> bool:
     fast = not t.undo_of_timeout
     t.undo_octets = max(0, t.undo_octets - (right - left))
     # RFC 3708 section 3: undo "if all retransmitted segments were acknowledged with DSACK".
-    if t.undo_octets == 0 and t.eifel_ts >= 0:
+    if t.undo_octets == 0:
         t.counters.undone_dsack += 1
         undo(t, now, "dsack")
     return fast
 
 
 def on_progress(t: Tcb, now: int, ts_ecr: int) -> None:
-    """The first ACK that moves SND.UNA after a retransmission: does it answer the original?
+    """SND.UNA moves over octets that were sent again in this recovery: which transmission is answered?
 
-    RFC 3522 section 3.2 step (5): the retransmission was spurious if the echoed timestamp is smaller than that of the
-    first retransmission.
+    RFC 3522 section 3.2 step (5): the retransmission was spurious if the echoed timestamp is smaller than its own. An
+    ACK of anything else proves nothing of it.
     """
-    if t.undo_marker < 0 or t.eifel_ts < 0:
+    at = t.scoreboard.acked_resent_at
+    if t.undo_marker < 0 or at < t.undo_begun_at:
         return
-    if ((ts_ecr - t.eifel_ts) & MASK32) >= HALF32:
+    if ((ts_ecr - t.ts_now(at)) & MASK32) >= HALF32:
         t.counters.undone_eifel += 1
         undo(t, now, "eifel")
     elif t.congestion == LOSS:
@@ -82,6 +82,9 @@ def undo(t: Tcb, now: int, why: str) -> None:
         t.dup_acks = 0
         t.reno_sacked = 0
         t.force_retransmit = False
+        if t.undo_recover > t.snd_una:
+            t.congestion = RECOVERY
+            t.recover = t.undo_recover
     t.frto = 0
     if was_timeout:
         # RFC 4015 section 3.3: "SRTT <- max (SRTT_prev, RTT-SAMPLE)", "RTTVAR <- max (RTTVAR_prev, RTT-SAMPLE/2)": a
@@ -90,6 +93,5 @@ def undo(t: Tcb, now: int, why: str) -> None:
         if sample > 0:
             t.rtt.restart(max(t.srtt_prev, sample), max(t.rttvar_prev, sample >> 1))
     t.undo_marker = -1
-    t.eifel_ts = -1
     if t.log is not None:
         t.log.event(now, t.name(), "spurious", {"why": why, "cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
