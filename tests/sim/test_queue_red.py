@@ -92,7 +92,7 @@ def test_marks_up_to_the_second_threshold_and_drops_above() -> None:
     """RFC 3168 section 19.1: above the maximum threshold the router should drop rather than mark."""
     assert set(verdicts(red(), 15.0, 1000)) == {ADMIT, MARK_OR_REFUSE}
     assert set(verdicts(red(), 15.1, 1000)) == {ADMIT, REFUSE_EARLY}
-    assert set(verdicts(red(ecn=0), 10.0, 1000)) == {ADMIT, REFUSE_EARLY}
+    assert set(verdicts(red(ecn=False), 10.0, 1000)) == {ADMIT, REFUSE_EARLY}
 
 
 def test_limits() -> None:

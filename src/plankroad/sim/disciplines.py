@@ -87,8 +87,8 @@ class Red(Discipline):
             size,
             self.weight,
             parse_fraction(self.probability, "RED probability"),
-            self.gentle,
-            self.ecn,
+            bool(self.gentle),
+            bool(self.ecn),
             parse_size(self.mean_packet, "RED mean_packet"),
         )
 
@@ -114,7 +114,7 @@ class CoDel(Discipline):
             parse_time(self.interval, "CoDel interval"),
             packets,
             size,
-            self.ecn,
+            bool(self.ecn),
             _threshold(self.ce_threshold),
         )
 
@@ -145,7 +145,7 @@ class FqCodel(Discipline):
             parse_size(self.quantum, "FQ-CoDel quantum"),
             packets,
             size,
-            self.ecn,
+            bool(self.ecn),
             _threshold(self.ce_threshold),
         )
 
@@ -177,7 +177,7 @@ class Pie(Discipline):
             parse_time(self.max_burst, "PIE max_burst"),
             packets,
             size,
-            self.ecn,
+            bool(self.ecn),
             self.alpha,
             self.beta,
             self.max_marking,

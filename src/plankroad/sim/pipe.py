@@ -228,41 +228,48 @@ class Pipe(Event):
         if size > self.mtu and (not self.ethernet or size > self.mtu + frame_header(packet.head)):
             self.end(packet, now, LOST_MTU, f"{size} bytes, MTU {self.mtu}", 0)
             return
+        queue = self.queue
         rate = self.rate
-        if self.holding is not None and (rate or self.holding.waiting_packets):
+        if queue.holds and (rate or self.on_hold()):
             self._hold(packet, now, size)
             return
         fate = ARRIVED
         departure = now
         if rate:
-            queue = self.queue
             queue.depart(now)
             start = self.busy_until if self.busy_until > now else now
             verdict = queue.admit(now, size, start)
             if verdict:
-                if verdict not in (REFUSE, REFUSE_EARLY) and self._mark(packet):
-                    fate = MARKED
-                    counters.marked += 1
-                elif verdict != MARK:
-                    self._refuse(packet, now, verdict != REFUSE)
+                fate = self._obey(verdict, packet, now)
+                if fate & LOST_MASK:
                     return
             departure = start + ((size + self.overhead) * 8 * SECOND + rate - 1) // rate
             self.busy_until = departure
             queue.enter(size, departure)
             if self.queue_observers:
-                for observer in self.queue_observers:
-                    observer.waited(self, packet, now, start, departure)
+                self._tell_wait(packet, now, start, departure)
         if self.before or self.behind:
             self._through_faults(packet, now, departure, fate)
         else:
             self._travel(packet, now, departure + self.delay, fate, "", False)
 
-    def _refuse(self, packet: Packet, now: int, early: bool) -> None:
-        """The queue does not take a packet."""
-        name = self.queue.name
+    def _obey(self, verdict: int, packet: Packet, now: int) -> int:
+        """Mark or lose a packet, as the queue wants it; the packet's fate."""
+        if verdict not in (REFUSE, REFUSE_EARLY) and self._mark(packet):
+            self.counters.marked += 1
+            return MARKED
+        if verdict == MARK:
+            return ARRIVED
+        early = verdict != REFUSE
         if early:
             self.counters.dropped_early += 1
+        name = self.queue.name
         self.end(packet, now, LOST_QUEUE, f"{name}: {'early' if early else 'full'}" if name else "", 0)
+        return LOST_QUEUE
+
+    def _tell_wait(self, packet: Packet, came: int, begins: int, ends: int) -> None:
+        for observer in self.queue_observers:
+            observer.waited(self, packet, came, begins, ends)
 
     # Queues that hold packets
 
@@ -312,8 +319,7 @@ class Pipe(Event):
         if held.fate & MARKED:
             self.counters.marked += 1
         if self.queue_observers:
-            for observer in self.queue_observers:
-                observer.waited(self, held.packet, held.came, begins, departure)
+            self._tell_wait(held.packet, held.came, begins, departure)
         if self.before or self.behind:
             self._through_faults(held.packet, held.came, departure, held.fate)
         else:
@@ -443,14 +449,15 @@ class Pipe(Event):
     def end(self, packet: Packet, sent: int, fate: int, note: str, place: int) -> None:
         """It is decided: the packet is lost, or it arrives."""
         counters = self.counters
-        if fate & CORRUPTED:
-            counters.corrupted += 1
-        if self.nobody and not fate & LOST_MASK:
-            fate |= LOST_NOBODY
-        if fate & LOST_MASK:
-            counters.lose(fate & LOST_MASK)
-            self._tell(packet, sent, fate, note)
-            return
+        if fate or self.nobody:
+            if fate & CORRUPTED:
+                counters.corrupted += 1
+            if self.nobody and not fate & LOST_MASK:
+                fate |= LOST_NOBODY
+            if fate & LOST_MASK:
+                counters.lose(fate & LOST_MASK)
+                self._tell(packet, sent, fate, note)
+                return
         if place < self.latest_place:
             counters.reordered += 1
         else:
@@ -503,8 +510,11 @@ class Pipe(Event):
 
     def on_the_way(self) -> int:
         """Packets that have come and not arrived, those that will be lost included."""
-        count = len(self.row) + len(self.stragglers)
-        return count if self.holding is None else count + self.holding.waiting_packets
+        return len(self.row) + len(self.stragglers) + self.on_hold()
+
+    def on_hold(self) -> int:
+        """Packets that a queue holds, and whose transmission has not begun."""
+        return 0 if self.holding is None else self.holding.waiting_packets
 
     def backlog(self, now: int) -> tuple[int, int]:
         """Packets and bytes in the queue at `now`, the packet in transmission included."""

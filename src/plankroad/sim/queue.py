@@ -25,12 +25,13 @@ class Queue:
     """Decides on each packet that comes to a pipe with a rate. Base of all queues; this one never refuses.
 
     The packet that is being transmitted counts as in the queue. `name` is that of the discipline, for the notes of
-    packets that it drops; empty: such packets have none.
+    packets that it drops; empty: such packets have none. `holds`: it is a `HoldingQueue`.
     """
 
-    __slots__ = ("leaving", "name", "queued_bytes")
+    __slots__ = ("holds", "leaving", "name", "queued_bytes")
 
     def __init__(self) -> None:
+        self.holds: bool = False
         self.name: str = ""
         self.leaving: deque[tuple[int, int]] = deque()  # (when its transmission ends, bytes)
         self.queued_bytes: int = 0

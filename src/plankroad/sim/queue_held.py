@@ -54,6 +54,7 @@ class HoldingQueue(Queue):
 
     def __init__(self, max_packets: int = 0, max_bytes: int = 0) -> None:
         super().__init__()
+        self.holds = True
         check_limits(max_packets, max_bytes)
         self.max_packets = max_packets
         self.max_bytes = max_bytes
