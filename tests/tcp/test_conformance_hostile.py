@@ -32,6 +32,10 @@ STATES = (
     "CLOSING",
     "LAST_ACK",
     "TIME_WAIT",
+    "SYN_SENT, fast open",
+    "SYN_RECEIVED, simultaneous, fast open",
+    "SYN_RECEIVED, fast open",
+    "ESTABLISHED, fast open",
 )
 WINDOW_SHIFTS = (-1, 0, 7, 14, 15, 255)
 SYN_TEXT = (0, 0, 10, 3000)
@@ -109,18 +113,29 @@ def go(peer: ScriptedPeer, rng: random.Random, state: str) -> None:
     wscale = rng.choice(WINDOW_SHIFTS)
     sack_ok = rng.random() < 0.8
     text = bytes(rng.choice(SYN_TEXT))
-    if state == "SYN_RECEIVED":
+    if state.startswith("SYN_RECEIVED") and "simultaneous" not in state:
+        peer.config.fast_open_queue = 4
+        cookie = peer.keys.cookie(peer.now, peer.remote, peer.local, 8) if "fast open" in state else None
         peer.listen()
-        peer.segment("S", seq=0, data=text, mss=mss, wscale=wscale, sack_ok=sack_ok)
+        peer.segment("S", seq=0, data=text, mss=mss, wscale=wscale, sack_ok=sack_ok, fast_open=cookie)
         return
-    peer.open()
+    if "fast open" in state:
+        peer.cache.learn(peer.local, peer.remote, bytes(rng.choice((4, 8, 16))), rng.random() < 0.2, mss)
+        peer.open(fast_open=True)
+        if rng.random() < 0.8:
+            peer.conn.send(peer.now, bytes(rng.choice((1, 100, 5000))))
+            peer.output()
+        state = state.removesuffix(", fast open")
+    else:
+        peer.open()
     if state == "SYN_SENT":
         return
     if state == "SYN_RECEIVED, simultaneous":
         peer.segment("S", seq=0, data=text, mss=mss, wscale=wscale, sack_ok=sack_ok)
         return
     wnd = rng.choice((0, 1, 100, 65535))
-    peer.segment("S.", seq=0, ack=1, wnd=wnd, data=text, mss=mss, wscale=wscale, sack_ok=sack_ok)
+    ack = rng.randint(1, max(1, peer.conn.tcb.snd_nxt - peer.conn.tcb.iss))
+    peer.segment("S.", seq=0, ack=ack, wnd=wnd, data=text, mss=mss, wscale=wscale, sack_ok=sack_ok)
     if peer.state != "ESTABLISHED" or state == "ESTABLISHED":
         return
     seq = peer.conn.tcb.rcv_nxt - peer.conn.tcb.irs
@@ -197,6 +212,7 @@ def any_segment(peer: ScriptedPeer, rng: random.Random) -> Segment:
     seg.wscale = rng.choice((-1, -1, 0, 14, 15))
     seg.sack_permitted = rng.random() < 0.3
     seg.user_timeout = rng.choice((-1, -1, -1, 0, 1, 0xFFFF))
+    seg.fast_open = rng.choice((None, None, None, b"", bytes(4), bytes(8), bytes(16)))
     seg.bad_options = rng.random() < 0.05
     if rng.random() < (0.95 if peer.ts else 0.05):
         seg.has_ts = True

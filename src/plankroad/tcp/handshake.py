@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
-from plankroad.tcp import ecn, pacing
+from plankroad.tcp import ecn, pacing, tlp
 from plankroad.tcp.autotune import begin as begin_autotuning
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
@@ -167,6 +167,7 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment, ack: int) -> None:
         t.soft_error = 0
         if not t.scoreboard.is_empty():
             arm_retransmit(t, now)
+            tlp.schedule(t, now)
         return
     if t.retries > 1:
         start_congestion_control(t)

@@ -9,6 +9,7 @@ from plankroad.tcp.constants import (
     SYN_RECEIVED,
     SYN_SENT,
     TIME_WAIT,
+    TIMER_PACING,
     TIMER_PERSIST,
     TIMER_RETRANSMIT,
 )
@@ -131,5 +132,6 @@ def _check_progress(t: Tcb) -> None:
     if not t.scoreboard.is_empty() and t.timers[TIMER_RETRANSMIT] == NEVER:
         raise AssertionError(f"{t.name()}: data in flight and no retransmission timer: {dump(t)}")
     blocked = t.snd_buf.end > t.snd_nxt and t.scoreboard.is_empty() and t.snd_wnd == 0
-    if blocked and t.timers[TIMER_PERSIST] == NEVER:
+    # Paced data is looked at again when its time has come, and the window with it.
+    if blocked and t.timers[TIMER_PERSIST] == NEVER and t.timers[TIMER_PACING] == NEVER:
         raise AssertionError(f"{t.name()}: a zero window and no probe timer: {dump(t)}")
