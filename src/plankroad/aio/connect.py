@@ -56,8 +56,12 @@ async def connect_one(
     port: int,
     locals_: Sequence[tuple[bytes, int]],
     config: TcpConfig | None,
+    fast_open: bool,
 ) -> Attempt:
     """An established connection to `remote`, from the first of `locals_` that is of its family and can be bound.
+
+    With `fast_open` and a cookie it is one whose SYN waits for the first write (`Connection.awaits_write`): it is given
+    back at once, and whether anybody answers is seen later.
 
     Raises OSError with the reason; on cancellation the attempt is given up.
     """
@@ -73,7 +77,9 @@ async def connect_one(
         if not any(local):
             local = b""
     try:
-        connection = driver.stack.connect(driver.scheduler.now(), remote, port, local, local_port, config)
+        connection = driver.stack.connect(
+            driver.scheduler.now(), remote, port, local, local_port, config, fast_open=fast_open
+        )
     except OSError as exc:
         if exc.errno in (errno.EADDRINUSE, errno.EADDRNOTAVAIL) and locals_:
             name = socket_name(local, local_port) if local else local_port
@@ -82,6 +88,8 @@ async def connect_one(
         raise OSError(exc.errno, f"Connect call failed {socket_name(remote, port)}: {exc.strerror}") from None
     attempt = Attempt(connection, asyncio.get_running_loop())
     driver.push()
+    if connection.awaits_write():
+        return attempt
     try:
         await attempt.done
     except asyncio.CancelledError:
@@ -97,6 +105,7 @@ async def connect_any(
     locals_: Sequence[tuple[bytes, int]],
     config: TcpConfig | None,
     delay: float | None,
+    fast_open: bool = False,
 ) -> tuple[Attempt | None, list[OSError]]:
     """The first connection to succeed, and the errors of the attempts that failed before it.
 
@@ -107,11 +116,11 @@ async def connect_any(
     if delay is None:
         for remote in remotes:
             try:
-                return await connect_one(driver, remote, port, locals_, config), errors
+                return await connect_one(driver, remote, port, locals_, config, fast_open), errors
             except OSError as exc:
                 errors.append(exc)
         return None, errors
-    return await _staggered(driver, remotes, port, locals_, config, delay, errors)
+    return await _staggered(driver, remotes, port, locals_, config, delay, fast_open, errors)
 
 
 async def _staggered(
@@ -121,6 +130,7 @@ async def _staggered(
     locals_: Sequence[tuple[bytes, int]],
     config: TcpConfig | None,
     delay: float,
+    fast_open: bool,
     errors: list[OSError],
 ) -> tuple[Attempt | None, list[OSError]]:
     waiting = list(remotes)
@@ -129,7 +139,7 @@ async def _staggered(
     try:
         while waiting or running:
             if waiting:
-                coroutine = connect_one(driver, waiting.pop(0), port, locals_, config)
+                coroutine = connect_one(driver, waiting.pop(0), port, locals_, config, fast_open)
                 running.add(asyncio.ensure_future(coroutine))
             done, running = await asyncio.wait(
                 running, timeout=delay if waiting else None, return_when=asyncio.FIRST_COMPLETED

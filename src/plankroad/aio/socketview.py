@@ -52,6 +52,7 @@ TCP_NODELAY: Final = constant("TCP_NODELAY", 1)
 TCP_INFO: Final = constant("TCP_INFO", 11)
 TCP_QUICKACK: Final = constant("TCP_QUICKACK", 12)
 TCP_CONGESTION: Final = constant("TCP_CONGESTION", 13)
+TCP_FASTOPEN: Final = constant("TCP_FASTOPEN", 23)
 IPV6_V6ONLY: Final = constant("IPV6_V6ONLY", 26)
 
 #: (level, option) -> (field of TcpConfig, kind)
@@ -258,6 +259,8 @@ class ListenerSocket(SocketView):
             return int(config.nagle == NAGLE_OFF)
         if level == IPPROTO_TCP and optname == TCP_CONGESTION:
             return config.congestion_control.encode().ljust(16, b"\0")
+        if level == IPPROTO_TCP and optname == TCP_FASTOPEN:
+            return self._listener.fast_open_queue
         if level == SOL_SOCKET and optname in (SO_ACCEPTCONN, SO_REUSEADDR):
             return 1
         if level == IPPROTO_IPV6 and optname == IPV6_V6ONLY:
@@ -272,6 +275,12 @@ class ListenerSocket(SocketView):
         return _to_int(config, found)
 
     def _set(self, level: int, optname: int, value: Any) -> None:
+        if level == IPPROTO_TCP and optname == TCP_FASTOPEN:
+            queue = _as_int(value)
+            if not 0 <= queue <= 1 << 20:
+                raise _error(errno.EINVAL)
+            self._listener.fast_open_queue = queue
+            return
         name, setting = _decode(level, optname, value)
         if not name:
             return

@@ -169,8 +169,15 @@ class AsyncStack:
         interleave: int | None = None,
         all_errors: bool = False,
         config: TcpConfig | None = None,
+        fast_open: bool = False,
     ) -> tuple[asyncio.Transport, P]:
-        """As `loop.create_connection`; `happy_eyeballs_delay` in seconds (RFC 8305 section 5)."""
+        """As `loop.create_connection`; `happy_eyeballs_delay` in seconds (RFC 8305 section 5).
+
+        `fast_open`: TCP Fast Open (RFC 7413), for requests that may be answered twice (see `TcpConfig.fast_open`). The
+        first connection to a server asks for a cookie. From then on this returns at once, before anything is sent; what
+        is written next goes out in the SYN, and its answer is here a round trip sooner. Whether the server could be
+        reached is then told by `connection_lost`, or by what reads and writes of streams raise.
+        """
         self._check("sock", sock)
         tls = _client_tls(ssl, host, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout)
         if host is None and port is None:
@@ -188,7 +195,7 @@ class AsyncStack:
             remotes = interleave_families(remotes, interleave)
         self._check()
         attempt, errors = await connect_any(
-            self.driver, remotes, remote_port, locals_, self._config(config), happy_eyeballs_delay
+            self.driver, remotes, remote_port, locals_, self._config(config), happy_eyeballs_delay, fast_open
         )
         if attempt is None:
             raise _combined(errors, all_errors)
@@ -234,9 +241,13 @@ class AsyncStack:
         ssl_shutdown_timeout: float | None = None,
         start_serving: bool = True,
         config: TcpConfig | None = None,
+        fast_open: int | None = None,
     ) -> Server:
         """As `loop.create_server`. Port 0 takes a free port, the same one for all addresses where it can.
 
+        `fast_open`: TCP Fast Open (RFC 7413) for clients that ask, with so many connections whose handshake is not over
+        (`TcpConfig.fast_open_queue`; None: what the configuration says). Requests then come with the SYN; one that the
+        network repeats late may come twice.
         `reuse_address` and `reuse_port` change nothing: a listener may bind beside connections in TIME-WAIT, and two
         listeners never share a port.
         """
@@ -256,6 +267,10 @@ class AsyncStack:
         if keep_alive:
             settings = settings.copy()
             settings.keepalive = True
+        if fast_open is not None:
+            settings = settings.copy()
+            settings.fast_open_queue = int(fast_open)
+            settings.validate()
         tls = None
         if ssl is not None:
             tls = TlsOptions(

@@ -72,6 +72,9 @@ _FIELDS: Final = (
 _STRUCT: Final = struct.Struct("=" + "".join(code for _, code in _FIELDS))
 _LIMITS: Final = {"B": 0xFF, "I": 0xFFFFFFFF, "Q": 0xFFFFFFFFFFFFFFFF}
 
+#: TCPI_OPT_: timestamps, SACK, window scaling, ECN, ECT or CE seen, data in the SYN.
+_OPTION_BITS: Final = {"ts": 1, "sack": 2, "wscale": 4, "ecn": 8, "accecn": 8, "ecnseen": 16, "fast_open": 32}
+
 #: The states' numbers in Linux (include/net/tcp_states.h).
 _LINUX_STATES: Final = {
     "ESTABLISHED": 1,
@@ -101,6 +104,8 @@ def pack_tcp_info(info: Mapping[str, int | str]) -> bytes:
             value = (_number(info, "snd_wscale") & 15) | (_number(info, "rcv_wscale") & 15) << 4
         elif name == "state":
             value = _state(info)
+        elif name == "options":
+            value = _options(info)
         else:
             value = _number(info, name)
         values.append(min(max(value, 0), _LIMITS[code]))
@@ -110,6 +115,13 @@ def pack_tcp_info(info: Mapping[str, int | str]) -> bytes:
 def _number(info: Mapping[str, int | str], name: str) -> int:
     value = info.get("tcpi_" + name, info.get(name, 0))
     return int(value) if isinstance(value, int) else 0
+
+
+def _options(info: Mapping[str, int | str]) -> int:
+    value = info.get("options", 0)
+    if isinstance(value, int):
+        return value
+    return sum(_OPTION_BITS.get(word.partition(":")[0], 0) for word in value.split())
 
 
 def _state(info: Mapping[str, int | str]) -> int:

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp.constants import CWR, LOSS, MAX_WIND_SHIFT, RECOVERY, STATE_NAMES, TIMER_NAMES
+from plankroad.tcp.constants import (
+    CWR,
+    FAST_OPEN_ACTIVE,
+    FAST_OPEN_PASSIVE,
+    LOSS,
+    MAX_WIND_SHIFT,
+    RECOVERY,
+    STATE_NAMES,
+    TIMER_NAMES,
+)
 from plankroad.tcp.ecnstate import CLASSIC, NOT_ECN
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
@@ -33,6 +42,8 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         options.append("ecn" if e.mode == CLASSIC else "accecn")
         if e.seen:
             options.append("ecnseen")
+    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE):
+        options.append("fast_open")
     return {
         "state": STATE_NAMES[t.state],
         "ca_state": _CA_NAMES.get(t.congestion, "disorder" if t.dup_acks or board.sacked else "open"),
