@@ -343,3 +343,26 @@ def test_a_host_may_have_no_memory_for_it() -> None:
             assert first == 2 * RTT
 
     net.run(main())
+
+
+@pytest.mark.parametrize("ecn", ["off", "on", "accecn"])
+def test_it_goes_together_with_ecn(ecn: str) -> None:
+    # RFC 3168 section 6.1.1: a SYN, data or not, is not ECT; what the server sends behind its SYN-ACK may be.
+    net, client, server = two_hosts()
+    config = TcpConfig(fast_open=True, fast_open_queue=4, ecn=ecn)
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(bytes(200_000))
+        writer.close()
+
+    async def main() -> None:
+        await server.aio.start_server(flood, port=80, config=config)
+        for rtts in (2, 1, 1):
+            answer, first, _ = await fetch(client, net, config=config)
+            assert first == rtts * RTT
+            assert len(answer) == 200_000
+        assert tcp(client, "fast_open_active") == 2
+        assert tcp(server, "retransmitted") == 0
+
+    net.run(main())
