@@ -570,11 +570,13 @@ def _syn(t: Tcb, now: int) -> Segment:
         seg.ts_ecr = t.ts_recent if answering else 0
     if t.user_timeout:
         seg.user_timeout = user_timeout_option(t.user_timeout)
+    if t.syn_sent_at < 0:
+        # Before ECN, whose option takes what room there is.
+        load_syn(t, seg)
     if t.ecn is not None:
         ecn.set_syn_flags(t, seg, answering)
     if t.syn_sent_at < 0:
         t.syn_sent_at = now
-        load_syn(t, seg)
     else:
         # RFC 7413 section 4.2.2: what is sent again is without data and option, "for compatibility reasons".
         t.syn_retransmitted = True
