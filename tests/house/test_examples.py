@@ -1,4 +1,4 @@
-"""Every Python example that README.md and CONTRIBUTING.md show runs as it stands."""
+"""Every Python example that README.md, CONTRIBUTING.md and the pages of docs show runs as it stands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from .examples import Example, examples
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md")
+PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 LIMIT = 120
 
 

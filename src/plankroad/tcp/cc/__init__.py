@@ -1,6 +1,6 @@
 """Congestion control: `CongestionControl` is what an algorithm is, `register` gives it a name.
 
-`cubic` (RFC 9438) is the default; `newreno` is RFC 5681 with byte counting.
+`cubic` (RFC 9438) is the default. docs/congestion-control.md has them all, and one of a program's own.
 """
 
 from __future__ import annotations
