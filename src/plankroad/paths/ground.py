@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 from plankroad.paths.kernel_worker import Channel
@@ -115,6 +116,22 @@ class KernelEnd:
         """Both."""
         self.tell(order)
         return self.answer()
+
+    def check(self, algorithms: Sequence[str]) -> None:
+        """Raise `KernelError` for a congestion control that the kernel does not have."""
+        for name in algorithms:
+            if name not in self.algorithms:
+                known = ", ".join(sorted(self.algorithms))
+                raise KernelError(f"this kernel has no congestion control {name!r}; it has {known}")
+
+    def send_flows(
+        self, starts: Sequence[int], algorithms: Sequence[str], sample: int, common: dict[str, Any]
+    ) -> None:
+        """Order flows to the peer: when each starts, by which algorithm. `common`: the clock's `origin`, `until` when,
+        how many `bytes`. `sample`: the time between two looks at their state, 0 for none.
+        """
+        order = {"do": "send", "starts": list(starts), "algorithms": list(algorithms), "sample": sample}
+        self.tell({**order, "address": self.address, "peer": self.peer, **common})
 
     def close(self) -> None:
         """End the process, and with it all that it has made."""

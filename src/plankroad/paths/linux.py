@@ -15,7 +15,7 @@ from typing import Any, Final
 from plankroad.paths.cell import MTU, Cell
 from plankroad.paths.emulator import Clock, DeviceSink, Emulator, Hurry
 from plankroad.paths.fairness import Shares
-from plankroad.paths.ground import LEFT, RIGHT, KernelError, KernelGround
+from plankroad.paths.ground import RIGHT, KernelError, KernelGround
 from plankroad.paths.kernel_worker import BIN, FIRST_PORT
 from plankroad.paths.meter import Meter
 from plankroad.paths.result import FlowResult, Result, utilisation
@@ -35,7 +35,7 @@ MAX_RATE: Final = 100_000_000
 _NAMES: Final = {"newreno": "reno"}
 
 #: From the orders to the beginning of a run: the processes are ready by then.
-_LEAD: Final = 50 * MILLISECOND
+LEAD: Final = 50 * MILLISECOND
 
 #: The directions' names: with the seed they say which random streams are drawn from.
 THERE: Final = "sender->receiverpath"
@@ -97,28 +97,14 @@ class KernelRun:
         """Send what is to be sent."""
         cell, left, right = self.cell, ground.left, ground.right
         algorithms = [kernel_name(cell.algorithm(flow)) for flow in range(cell.flows)]
-        for name in algorithms:
-            if name not in left.algorithms:
-                known = ", ".join(sorted(left.algorithms))
-                raise KernelError(f"this kernel has no congestion control {name!r}; it has {known}")
+        left.check(algorithms)
         right.ask({"do": "listen", "address": RIGHT})
         began = time.monotonic_ns()
-        origin = began + _LEAD
+        origin = began + LEAD
         until = cell.duration
-        common = {"origin": origin, "until": until}
-        right.tell({"do": "receive", "flows": cell.flows, "bytes": cell.size, **common})
-        left.tell(
-            {
-                "do": "send",
-                "starts": cell.starts(),
-                "bytes": cell.size,
-                "sample": self.step,
-                "algorithms": algorithms,
-                "address": LEFT,
-                "peer": RIGHT,
-                **common,
-            }
-        )
+        common = {"origin": origin, "until": until, "bytes": cell.size}
+        right.tell({"do": "receive", "flows": cell.flows, **common})
+        left.send_flows(cell.starts(), algorithms, self.step, common)
         if cell.size:
             # Its only word before the end is that all is there. In a timed cell it has none.
             self.emulator.stop_fds.append(right.channel.sock.fileno())
@@ -198,21 +184,7 @@ class KernelRun:
 
     def delivered(self, step: int) -> list[list[int]]:
         """For each flow, the bytes that its receiving program had had at every multiple of `step` nanoseconds."""
-        found: list[list[int]] = []
-        for bins in self.received["bins"]:
-            totals: list[int] = []
-            total = 0
-            at = step
-            for number, size in bins:
-                while (number + 1) * BIN > at:
-                    totals.append(total)
-                    at += step
-                total += size
-            while at <= self.elapsed:
-                totals.append(total)
-                at += step
-            found.append(totals[: self.elapsed // step])
-        return found
+        return delivered_steps(self.received["bins"], step, self.elapsed)
 
     def shares(self) -> Shares:
         """What each flow had, for Jain's index."""
@@ -245,6 +217,25 @@ class KernelRun:
             series.flows.append(flow)
         del series.queue[count:], series.drops[count:]
         return series
+
+
+def delivered_steps(flows: list[list[list[int]]], step: int, elapsed: int) -> list[list[int]]:
+    """For each flow, the bytes that it had at every multiple of `step`, from what it got in each `BIN`."""
+    found: list[list[int]] = []
+    for bins in flows:
+        totals: list[int] = []
+        total = 0
+        at = step
+        for number, size in bins:
+            while (number + 1) * BIN > at:
+                totals.append(total)
+                at += step
+            total += size
+        while at <= elapsed:
+            totals.append(total)
+            at += step
+        found.append(totals[: elapsed // step])
+    return found
 
 
 def direction_conditions(cell: Cell) -> tuple[Conditions, Conditions]:
