@@ -43,10 +43,10 @@ def cost(cell: Cell) -> float:
 class _Runner:
     """A process that measures one cell after the other; `number`: that of the cell it is at, -1: none."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Callable[[Cell], Result]) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs,), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, run), daemon=True)
         self.process.start()
         theirs.close()
         self.number = -1
@@ -63,7 +63,7 @@ class _Runner:
         self.process.close()
 
 
-def _work(pipe: Connection) -> None:
+def _work(pipe: Connection, run: Callable[[Cell], Result]) -> None:
     # The interrupt key reaches the whole group: who started us ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer: Result | str
@@ -73,7 +73,7 @@ def _work(pipe: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            answer = run_linux(cell)
+            answer = run(cell)
         except KernelError as error:
             answer = str(error)
         except Exception as error:
@@ -82,10 +82,13 @@ def _work(pipe: Connection) -> None:
             pipe.send(answer)
 
 
-def run_kernels(cells: Sequence[Cell], jobs: int = 0) -> Iterator[tuple[int, Result | str]]:
+def run_kernels(
+    cells: Sequence[Cell], jobs: int = 0, run: Callable[[Cell], Result] = run_linux
+) -> Iterator[tuple[int, Result | str]]:
     """Measure each cell with the kernel's TCP; its number, and what came out or why nothing did, as they are ready.
 
-    `jobs`: at most so many at once; 0: as many as keep real time. Closing the iterator ends what is under way.
+    `jobs`: at most so many at once; 0: as many as keep real time. `run`: what is done with a cell. Closing the
+    iterator ends what is under way.
     """
     limit = jobs or 4 * cores()
     budget = _SHARE * cores()
@@ -108,7 +111,7 @@ def run_kernels(cells: Sequence[Cell], jobs: int = 0) -> Iterator[tuple[int, Res
             if following >= 0:
                 runner = next((one for one in runners if one.number < 0), None)
                 if runner is None:
-                    runner = _Runner()
+                    runner = _Runner(run)
                     runners.append(runner)
                 runner.number = following
                 runner.pipe.send(cells[following])
