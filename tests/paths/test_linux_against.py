@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from plankroad.paths.pool import cores
 
 from plankroad.paths.against import cost, measure_against, noted, ratio, run_kernels, summary
 from plankroad.paths.cell import Cell
 from plankroad.paths.ground import KernelError
+from plankroad.paths.pool import cores
 from plankroad.paths.result import Result
 from plankroad.paths.sharing import run_shared
 from plankroad.units import MILLISECOND

@@ -39,7 +39,7 @@ class MadeUpClock(Clock):
         return self.time
 
     def wait(self, fds: Sequence[int], limit: int) -> Sequence[int]:
-        end = self.time + max(1, limit)
+        end = self.time + max(5_000, limit)  # to look takes time, too
         while True:
             while self.calls and -self.calls[-1][0] <= self.time:
                 self.calls.pop()[2]()
@@ -192,6 +192,17 @@ def test_a_device_that_drops_has_not_kept_real_time() -> None:
         made.emulator.run(ORIGIN, 10 * MILLISECOND)
     assert made.emulator.timing.dropped == 1
     assert not made.emulator.timing.kept(SECOND)
+
+
+def test_what_is_due_at_the_end_happens() -> None:
+    clock = MadeUpClock()
+    seen: list[int] = []
+    with path(clock, Conditions(delay=MILLISECOND)) as made:
+        made.simulator.call_at(50 * MILLISECOND, lambda: seen.append(made.simulator.now))
+        clock.at(50 * MILLISECOND - 1, lambda: made.left.send(b"."))  # read at the very end
+        clock.delay = lambda: 2
+        assert not made.emulator.run(ORIGIN, 50 * MILLISECOND)
+    assert seen == [50 * MILLISECOND]
 
 
 def test_it_stops_when_it_is_told_to() -> None:

@@ -17,8 +17,11 @@ from rich.table import Table
 from plankroad._build import is_compiled, version
 from plankroad.cli.errors import Failure, one_line
 from plankroad.cli.paths_page import page
+from plankroad.paths.against import SHARE, cost, measure_against, measure_sharing, shared_cells, summary
 from plankroad.paths.cell import Cell, parse_field
 from plankroad.paths.grid import AXES, GRIDS, effort, span, split_list
+from plankroad.paths.ground import KernelError, check_ground
+from plankroad.paths.linux import why_not
 from plankroad.paths.measure import measure
 from plankroad.paths.pool import CellError, cores, load_file
 from plankroad.paths.report import table, write_csv
@@ -92,6 +95,16 @@ def axis_options(command: Callable[..., Any]) -> Callable[..., Any]:
     metavar="FILE.py",
     help="Import a file that registers congestion control of your own.",
 )
+@click.option(
+    "--against",
+    type=click.Choice(["linux"]),
+    help="Measure each cell with the kernel's TCP, too, in real time up to 100 Mbit/s. Needs Linux and root.",
+)
+@click.option(
+    "--sharing",
+    type=click.Choice(["linux"]),
+    help="Every second flow of a cell is the kernel's, in the same queue, in real time. Needs Linux and root.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a cell, in one line each, no table.")
 @click.option("--csv", "csv_file", type=click.Path(dir_okay=False), metavar="FILE", help="Write the table there.")
 @click.option(
@@ -110,6 +123,8 @@ def paths(
     seeds: int,
     jobs: int | None,
     load: str | None,
+    against: str | None,
+    sharing: str | None,
     as_json: bool,
     csv_file: str | None,
     html_file: str | None,
@@ -131,16 +146,28 @@ def paths(
     plankroad paths --rate 50Mbit --rtt 40ms --loss 0.01 --queue 1bdp --algorithm cubic --flows 1 --seconds 20 --json
     plankroad paths --loss 0,0.1%,1%,3% --algorithm cubic,newreno --seeds 5
     plankroad paths --rate 100Mbit --flows 2 --algorithm cubic+newreno --seconds 60 --html page.html
+    sudo plankroad paths --rate 1Mbit,10Mbit --rtt 10ms,100ms --loss 0,1% --against linux --seeds 3
     """
     chosen = {axis: values for axis, values in axes.items() if values is not None}
     if full and grid not in (None, "full"):
         raise click.UsageError(f"--full and --grid {grid} are two grids; give one of them.", ctx)
     which = "full" if full else grid or ("one" if set(chosen) - {"seconds", "seed"} or ecn else "small")
+    if against and sharing:
+        raise click.UsageError("--against measures side by side, --sharing together; give one of them.", ctx)
+    if sharing and html_file is not None:
+        raise click.UsageError("--sharing has no plots; leave --html out.", ctx)
+    kernel = against is not None or sharing is not None
     load_own(load)
     try:
         cells = span(which, chosen, ecn)
         for cell in cells:
             check(cell)
+        if sharing:
+            cells = shared_cells(cells)
+        if kernel:
+            check_ground()
+    except KernelError as exc:
+        raise Failure(str(exc)) from None
     except ValueError as exc:
         raise click.UsageError(str(exc), ctx) from None
     for file in (csv_file, html_file):
@@ -149,27 +176,40 @@ def paths(
                 pass  # better told now than after an hour
     if html_file is not None and importlib.util.find_spec("plotly") is None:
         raise Failure("--html needs plotly, which is not installed: pip install 'plankroad[paths]'")
+    kernel_jobs = jobs or 0
     jobs = min(jobs or cores(), len(cells) * seeds)
     traced = frozenset(range(min(plots, len(cells)))) if html_file is not None else frozenset[int]()
-    announce(cells, seeds, jobs)
+    if not sharing:
+        announce(cells, seeds, jobs)
+    if kernel:
+        announce_kernel(cells, seeds)
     results: dict[int, Result] = {}
     series: dict[int, Series] = {}
     interrupted = False
-    with progress(cells, seeds) as after_run:
+    with progress(cells, seeds, not sharing, kernel) as (after_run, after_kernel):
         try:
-            for number, result, rows in measure(cells, seeds, jobs, traced, load, after_run):
+            found: Iterator[tuple[int, Result, Series | None]]
+            if sharing:
+                found = measure_sharing(cells, seeds, kernel_jobs, load, after_kernel)
+            elif against:
+                found = measure_against(cells, seeds, jobs, traced, load, after_run, after_kernel, kernel_jobs)
+            else:
+                found = measure(cells, seeds, jobs, traced, load, after_run)
+            for number, result, rows in found:
                 results[number] = result
                 if rows is not None:
                     series[number] = rows
                 if as_json:
                     print_ready(results, number)
-        except CellError as exc:
+        except (CellError, KernelError) as exc:
             raise Failure(str(exc)) from None
         except KeyboardInterrupt:
             interrupted = True
     ordered = [results[number] for number in sorted(results)]
     if not as_json and ordered:
         show(ordered)
+    for line in summary(ordered) if against else ():
+        click.echo(line, err=as_json)
     if interrupted:
         click.echo(f"Interrupted after {len(ordered)} of {len(cells)} cells; no file was written.", err=True)
         raise click.Abort
@@ -205,6 +245,16 @@ def announce(cells: list[Cell], seeds: int, jobs: int) -> None:
         click.echo(text, err=True)
 
 
+def announce_kernel(cells: list[Cell], seeds: int) -> None:
+    """How long the kernel takes, which cannot be hurried."""
+    possible = [cell for cell in cells if not why_not(cell)]
+    seconds = seeds * sum(cell.seconds * cost(cell) for cell in possible) / (SHARE * cores())
+    longest = max((cell.seconds for cell in possible), default=0.0)
+    click.echo(
+        f"Linux in real time: {seeds * len(possible)} runs, {duration(max(seconds, longest))} at most.", err=True
+    )
+
+
 def duration(seconds: float) -> str:
     """About how long, in words."""
     if seconds < 90:
@@ -212,32 +262,50 @@ def duration(seconds: float) -> str:
     return f"about {round(seconds / 60)} minutes" if seconds < 5400 else f"about {round(seconds / 3600)} hours"
 
 
+AfterRun = Callable[[Cell], None] | None
+
+
 @contextlib.contextmanager
-def progress(cells: list[Cell], seeds: int) -> Iterator[Callable[[Cell], None] | None]:
-    """A bar on standard error, where that is a terminal; what moves it on after a run."""
+def progress(
+    cells: list[Cell], seeds: int, virtual: bool = True, kernel: bool = False
+) -> Iterator[tuple[AfterRun, AfterRun]]:
+    """A bar on standard error, where that is a terminal, for runs in virtual time, and one for those of a kernel; and
+    what moves each on after a run.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield None
+        yield None, None
         return
     # The bar moves with the packets, as cells differ a thousandfold; the count is that of runs.
     columns = (
-        TextColumn("{task.fields[runs]} of {task.fields[all]}"),
+        TextColumn("{task.description}{task.fields[runs]} of {task.fields[all]}"),
         BarColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[last]}"),
     )
     with Progress(*columns, console=console, transient=True) as bar:
-        total = seeds * sum(effort(cell) for cell in cells)
-        task = bar.add_task("", total=total, runs=0, all=seeds * len(cells), last="")
-        count = 0
 
-        def move(cell: Cell) -> None:
-            nonlocal count
-            count += 1
-            bar.update(task, advance=effort(cell), runs=count, last=cell.describe())
+        def mover(text: str, size: Callable[[Cell], float]) -> AfterRun:
+            task = bar.add_task(text, total=seeds * sum(map(size, cells)), runs=0, all=seeds * len(cells), last="")
+            count = 0
 
-        yield move
+            def move(cell: Cell) -> None:
+                nonlocal count
+                count += 1
+                bar.update(task, advance=size(cell), runs=count, last=cell.describe())
+
+            return move
+
+        yield (
+            mover("" if not kernel else "ours ", effort) if virtual else None,
+            mover("Linux ", kernel_effort) if kernel else None,
+        )
+
+
+def kernel_effort(cell: Cell) -> float:
+    """What a cell of the kernel moves the bar by: nothing where it is not measured."""
+    return 0.0 if why_not(cell) else cell.seconds * cost(cell)
 
 
 def print_ready(results: dict[int, Result], number: int) -> None:

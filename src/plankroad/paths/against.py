@@ -20,16 +20,17 @@ from plankroad.paths.cell import Cell
 from plankroad.paths.ground import KernelError, check_ground
 from plankroad.paths.linux import run_linux, why_not
 from plankroad.paths.measure import measure, seeded
-from plankroad.paths.pool import cores
+from plankroad.paths.pool import cores, load_file
 from plankroad.paths.result import Result, median
 from plankroad.paths.series import Series
+from plankroad.paths.sharing import run_shared
 
 #: What a run costs of a core: whatever its rate is, and at 100 Mbit/s.
 _BASE_COST: Final = 0.08
 _RATE_COST: Final = 0.8 / 100_000_000
 
 #: The share of the cores that runs may use together. The kernel's own work is the rest.
-_SHARE: Final = 0.5
+SHARE: Final = 0.5
 
 #: Seconds that an ending process is waited for.
 _PATIENCE: Final = 5.0
@@ -43,10 +44,10 @@ def cost(cell: Cell) -> float:
 class _Runner:
     """A process that measures one cell after the other; `number`: that of the cell it is at, -1: none."""
 
-    def __init__(self, run: Callable[[Cell], Result]) -> None:
+    def __init__(self, run: Callable[[Cell], Result], load: str | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, run), daemon=True)
+        self.process = context.Process(target=_work, args=(theirs, run, load), daemon=True)
         self.process.start()
         theirs.close()
         self.number = -1
@@ -63,7 +64,7 @@ class _Runner:
         self.process.close()
 
 
-def _work(pipe: Connection, run: Callable[[Cell], Result]) -> None:
+def _work(pipe: Connection, run: Callable[[Cell], Result], load: str | None) -> None:
     # The interrupt key reaches the whole group: who started us ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answer: Result | str
@@ -73,6 +74,9 @@ def _work(pipe: Connection, run: Callable[[Cell], Result]) -> None:
         except (EOFError, OSError):
             return
         try:
+            if load is not None:
+                load_file(load)
+                load = None
             answer = run(cell)
         except KernelError as error:
             answer = str(error)
@@ -83,15 +87,15 @@ def _work(pipe: Connection, run: Callable[[Cell], Result]) -> None:
 
 
 def run_kernels(
-    cells: Sequence[Cell], jobs: int = 0, run: Callable[[Cell], Result] = run_linux
+    cells: Sequence[Cell], jobs: int = 0, run: Callable[[Cell], Result] = run_linux, load: str | None = None
 ) -> Iterator[tuple[int, Result | str]]:
     """Measure each cell with the kernel's TCP; its number, and what came out or why nothing did, as they are ready.
 
-    `jobs`: at most so many at once; 0: as many as keep real time. `run`: what is done with a cell. Closing the
-    iterator ends what is under way.
+    `jobs`: at most so many at once; 0: as many as keep real time. `run`: what is done with a cell. `load`: see
+    `pool.load_file`. Closing the iterator ends what is under way.
     """
     limit = jobs or 4 * cores()
-    budget = _SHARE * cores()
+    budget = SHARE * cores()
     # High rates first: the small ones fill what room is left.
     todo = sorted(range(len(cells)), key=lambda number: (-cells[number].rate, number))
     again: list[int] = []
@@ -111,7 +115,7 @@ def run_kernels(
             if following >= 0:
                 runner = next((one for one in runners if one.number < 0), None)
                 if runner is None:
-                    runner = _Runner(run)
+                    runner = _Runner(run, load)
                     runners.append(runner)
                 runner.number = following
                 runner.pipe.send(cells[following])
@@ -148,11 +152,13 @@ def measure_against(
     load: str | None = None,
     after_run: Callable[[Cell], None] | None = None,
     after_kernel: Callable[[Cell], None] | None = None,
+    kernel_jobs: int = 0,
 ) -> Iterator[tuple[int, Result, Series | None]]:
     """`measure.measure`, each result with the kernel's in its `linux`: the median over the same seeds.
 
     A cell that a kernel cannot be given has None there, and a note that says why. `after_kernel` is called after each
-    of the kernel's runs. Raises `KernelError`, before anything is measured, where there is no ground for a kernel.
+    of the kernel's runs, `kernel_jobs` of which go on at once (0: see `run_kernels`). Raises `KernelError`, before
+    anything is measured, where there is no ground for a kernel.
     """
     check_ground()
     ours: dict[int, tuple[Result, Series | None]] = {}
@@ -167,7 +173,7 @@ def measure_against(
             ours[number] = (result, series)
     runs = [(number, run) for number in sorted(ours) for run in seeded(cells[number], seeds)]
     found: dict[int, list[Result | str]] = {number: [] for number in ours}
-    for place, answer in run_kernels([run for _, run in runs]):
+    for place, answer in run_kernels([run for _, run in runs], kernel_jobs):
         number, run = runs[place]
         if after_kernel is not None:
             after_kernel(run)
@@ -180,6 +186,41 @@ def measure_against(
             for problem in dict.fromkeys(problems):
                 result = noted(result, problem)
             yield number, replace(result, linux=median(kernels) if kernels else None), series
+
+
+def shared_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells, each with two flows at least. ValueError for those that cannot be shared with a kernel's flows."""
+    for cell in cells:
+        reason = why_not(cell)
+        if reason:
+            raise ValueError(f"rate: {cell.describe()} cannot be shared with Linux: {reason}")
+        if cell.size:
+            raise ValueError("bytes: flows that share a path with a kernel's are timed; say seconds")
+    return [replace(cell, flows=max(2, cell.flows)) for cell in cells]
+
+
+def measure_sharing(
+    cells: Sequence[Cell],
+    seeds: int = 1,
+    jobs: int = 0,
+    load: str | None = None,
+    after_kernel: Callable[[Cell], None] | None = None,
+) -> Iterator[tuple[int, Result, None]]:
+    """Measure cells in which every second flow is the kernel's (`sharing.run_shared`): the median over the seeds, of
+    which every second lets the kernel's flow be the first. Raises `KernelError` where that cannot be.
+    """
+    check_ground()
+    runs = [(number, run) for number, cell in enumerate(cells) for run in seeded(cell, seeds)]
+    found: dict[int, list[Result]] = {}
+    for place, answer in run_kernels([run for _, run in runs], jobs, run_shared, load):
+        number, run = runs[place]
+        if isinstance(answer, str):
+            raise KernelError(f"{run.describe()}: {answer}")
+        if after_kernel is not None:
+            after_kernel(run)
+        found.setdefault(number, []).append(answer)
+        if len(found[number]) == seeds:
+            yield number, median(sorted(found.pop(number), key=lambda one: one.cell.seed)), None
 
 
 def noted(result: Result, reason: str) -> Result:

@@ -224,13 +224,14 @@ class Emulator:
                     now = clock.now() - origin
                     timing.unread.append(max(0, waited) + now - woken)
                     if now >= until:
-                        return False
+                        break
                     if now > sim.now:
                         sim.run_until(now)
                     port.pipe.send(Packet(data))
             for fd in self.stop_fds:
                 if fd in readable:
                     return True
+        sim.run_until(until)
         return False
 
 

@@ -149,6 +149,13 @@ class SharedRun:
         goodput = total * 8 * SECOND / duration
         kept = self.emulator.timing.kept(cell.rtt)
         counters = self.there.counters
+        theirs = sum(flows[number].delivered_bytes for number in self.kernels)
+        notes = [
+            f"seed {cell.seed}: {100 * (total - theirs) / max(1, total):.0f} % ours, "
+            f"{100 * theirs / max(1, total):.0f} % Linux's"
+        ]
+        if not kept:
+            notes.append(self.emulator.timing.describe())
         return Result(
             cell=cell,
             stack=STACK,
@@ -173,7 +180,7 @@ class SharedRun:
             time_s=cell.seconds,
             real_s=self.real / SECOND,
             kept_real_time=kept,
-            notes=() if kept else (self.emulator.timing.describe(),),
+            notes=tuple(notes),
             seeds=(cell.seed,),
         )
 
