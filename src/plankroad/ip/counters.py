@@ -34,6 +34,7 @@ class IpCounters:
         "path_mtu_decreased",
         "path_mtu_expired",
         "path_mtu_ignored",
+        "path_mtu_probed",
         "reassembled",
         "reassembly_evicted",
         "reassembly_failed",
@@ -90,6 +91,7 @@ class IpCounters:
         self.path_mtu_decreased: int = 0
         self.path_mtu_ignored: int = 0
         self.path_mtu_expired: int = 0
+        self.path_mtu_probed: int = 0
         self.redirects_applied: int = 0
         self.redirects_ignored: int = 0
 
@@ -133,6 +135,7 @@ class IpCounters:
             "path_mtu_decreased": self.path_mtu_decreased,
             "path_mtu_ignored": self.path_mtu_ignored,
             "path_mtu_expired": self.path_mtu_expired,
+            "path_mtu_probed": self.path_mtu_probed,
             "redirects_applied": self.redirects_applied,
             "redirects_ignored": self.redirects_ignored,
         }

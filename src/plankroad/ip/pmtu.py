@@ -29,14 +29,16 @@ class PathMtu:
     """What is known of one path: the MTU, and when it is forgotten.
 
     `below_floor`: a message said less than the floor. Packets go out as large as the floor then, to be fragmented.
+    `searched`: 0: a message said so; else packets of this size were seen to arrive, and 2: larger ones were not.
     """
 
-    __slots__ = ("below_floor", "expires", "mtu")
+    __slots__ = ("below_floor", "expires", "mtu", "searched")
 
-    def __init__(self, mtu: int, expires: int, below_floor: bool) -> None:
+    def __init__(self, mtu: int, expires: int, below_floor: bool, searched: int = 0) -> None:
         self.mtu = mtu
         self.expires = expires
         self.below_floor = below_floor
+        self.searched = searched
 
 
 class PathMtuCache:
@@ -138,9 +140,34 @@ class PathMtuCache:
             entry.mtu = mtu
             entry.below_floor = below_floor
             entry.expires = expires
+            entry.searched = 0
             self.entries.move_to_end(dst)
         self.generation += 1
         return True
+
+    def found(self, now: int, dst: bytes, mtu: int, link_mtu: int, searched: int) -> None:
+        """Probing (RFC 4821) has shown that packets of `mtu` bytes arrive; `searched` as in `PathMtu`.
+
+        Unlike a message it may make the estimate larger, and it prolongs one that is as it was.
+        """
+        entry = self.entries.get(dst)
+        if mtu >= link_mtu:
+            if entry is not None:
+                del self.entries[dst]
+                self.generation += 1
+            return
+        expires = now + self.lifetime if self.lifetime < NEVER - now else NEVER
+        if entry is None:
+            if len(self.entries) >= self.limit:
+                self.entries.popitem(last=False)
+            self.entries[dst] = PathMtu(mtu, expires, False, searched)
+        else:
+            entry.mtu = mtu
+            entry.below_floor = False
+            entry.expires = expires
+            entry.searched = searched
+            self.entries.move_to_end(dst)
+        self.generation += 1
 
     def next_timeout(self) -> int:
         """When `handle_timeout` has something to forget; `NEVER` if nothing is kept."""

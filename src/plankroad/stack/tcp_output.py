@@ -9,6 +9,7 @@ from plankroad.stack.path import MAX_TCP_HEADER, Path
 from plankroad.stack.routing import find_route, is_spread, narrowest_mtu, scope_of
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.icmp import NETWORK_UNREACHABLE
+from plankroad.tcp.plpmtud import COMPLETE, SEARCH_DONE, SEARCH_OPEN, TOLD, suspend
 from plankroad.units import NEVER
 from plankroad.wire.constants import PROTO_TCP
 from plankroad.wire.ipv4 import build_ipv4
@@ -56,20 +57,40 @@ def refresh(host: Host, now: int, path: Path) -> None:
     path.interface = interface
     path.next_hop = route.next_hop(dst)
     path.spread = is_spread(host, dst)
-    mtu = host.pmtu.get(now, dst, narrowest_mtu(host, dst, route))
+    link_mtu = narrowest_mtu(host, dst, route)
+    mtu = host.pmtu.get(now, dst, link_mtu)
     estimate = host.pmtu.entries.get(dst)
     path.check_at = NEVER if estimate is None else estimate.expires
+    searched = TOLD if estimate is None or estimate.mtu != mtu else estimate.searched
     # Asking may have made an old estimate go, so the generation is read last.
     path.generation = host.state_generation()
     mtu -= len(path.ip_options)
     if mtu != path.mtu:
         path.mtu = mtu
-        connection.set_path_mtu(now, mtu)
+        connection.set_path_mtu(now, mtu, link_mtu - len(path.ip_options), searched)
+    suspend(connection.tcb, now, not path.dont_fragment)
     gso_max = 0
     if interface.gso_max_size and interface.tx_csum and path.dont_fragment:
         header = (20 if len(dst) == 4 else 40) + len(path.ip_options) + MAX_TCP_HEADER
         gso_max = max(0, min(interface.gso_max_size, 65535) - header)
     connection.tcb.gso_max = gso_max
+
+
+def share_path_mtu(host: Host, now: int, path: Path) -> None:
+    """A connection found out what its path carries: others to the same destination begin with that.
+
+    RFC 4821 section 5.2: PLPMTUD's results are shared among flows by the IP layer's cache.
+    """
+    t = path.connection.tcb
+    mtu = t.mtu_found + len(path.ip_options)
+    t.mtu_found = 0
+    route = path.route
+    if route is None:
+        return
+    complete = t.plpmtud is not None and t.plpmtud.state == COMPLETE
+    link_mtu = narrowest_mtu(host, path.wire_dst, route)
+    host.pmtu.found(now, path.wire_dst, mtu, link_mtu, SEARCH_DONE if complete else SEARCH_OPEN)
+    host.counters.ip.path_mtu_probed += 1
 
 
 def transmit(host: Host, now: int, path: Path, seg: Segment) -> Packet | None:

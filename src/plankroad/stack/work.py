@@ -12,7 +12,7 @@ from plankroad.stack.errors import report
 from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.receive import loopback_input
-from plankroad.stack.tcp_output import forget, refresh
+from plankroad.stack.tcp_output import forget, refresh, share_path_mtu
 from plankroad.stack.tcp_output import transmit as transmit_tcp
 from plankroad.stack.udp_output import transmit as transmit_udp
 from plankroad.tcp.connection import Connection
@@ -132,6 +132,8 @@ def serve(host: Host, now: int, endpoint: Endpoint) -> Packet | None:
                 if endpoint.has_events():
                     host.mark_ready(endpoint)
                 return packet
+            if endpoint.tcb.mtu_found:
+                share_path_mtu(host, now, path)
             if endpoint.tcb.state == CLOSED:
                 forget(host, endpoint)
             else:

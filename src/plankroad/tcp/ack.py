@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from plankroad.endpoint import EVENT_WRITABLE
-from plankroad.tcp import ecn, pacing, rate, tlp, undo
+from plankroad.tcp import ecn, pacing, plpmtud, rate, tlp, undo
 from plankroad.tcp.autotune import follow_window
 from plankroad.tcp.cc.base import AckSample
 from plankroad.tcp.challenge import challenge_ack
@@ -242,6 +242,8 @@ def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
         t.unanswered_since = now
         if t.timers[TIMER_USER] != NEVER:
             t.timers[TIMER_USER] = now + t.timeout_limit()
+    if ack >= t.mtu_watch:
+        plpmtud.on_acked(t, now)
     if t.snd_buf_auto:
         follow_window(t)
     if t.send_blocked and 3 * len(t.snd_buf) <= 2 * t.snd_buf_limit:

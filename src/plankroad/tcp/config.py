@@ -14,6 +14,10 @@ NAGLE_OFF: Final = "off"
 NAGLE_CLASSIC: Final = "classic"
 NAGLE_MINSHALL: Final = "minshall"
 
+MTU_PROBING_OFF: Final = "off"
+MTU_PROBING_BLACK_HOLE: Final = "black_hole"
+MTU_PROBING_ON: Final = "on"
+
 #: What an automatic receive buffer begins with: four super-segments; a sender's first windows fit several times.
 INITIAL_RCV_BUF: Final = 256 * 1024
 #: What an automatic send buffer begins with, and has beside two windows.
@@ -59,6 +63,12 @@ class TcpConfig:
     # Segments
     #: Upper bound on the MSS that is offered and used, 0 for what the link allows (TCP_MAXSEG).
     max_segment: int = 0
+    #: Path MTU discovery without ICMP (RFC 4821, RFC 8899). "black_hole": when timeouts suggest that large packets
+    #: vanish, segments become small and the largest size that arrives is searched for. "on": it is searched for from
+    #: the beginning, from `mtu_base` upwards. "off": ICMP alone.
+    mtu_probing: str = MTU_PROBING_BLACK_HOLE
+    #: Size of the IP packets that the search begins with (RFC 4821 section 7.2); IPv6 has at least 1280.
+    mtu_base: int = 1024
     window_scaling: bool = True
     timestamps: bool = True
     sack: bool = True
@@ -163,6 +173,8 @@ class TcpConfig:
             raise ValueError(
                 f"TcpConfig.tos is {self.tos}; its lower two bits are not the program's: TcpConfig.ecn rules them"
             )
+        if self.mtu_probing not in (MTU_PROBING_OFF, MTU_PROBING_BLACK_HOLE, MTU_PROBING_ON):
+            raise ValueError(f'TcpConfig.mtu_probing is {self.mtu_probing!r}; it must be "off", "black_hole" or "on"')
         if self.congestion_control not in names():
             raise ValueError(
                 f"TcpConfig.congestion_control is {self.congestion_control!r}; known are {', '.join(names())}"
@@ -199,6 +211,7 @@ _BOUNDS: Final = (
     ("snd_buf", 1024, 1 << 30),
     ("snd_buf_max", 1024, 1 << 30),
     ("rcv_buf", 1024, 65535 << MAX_WIND_SHIFT),
+    ("mtu_base", 576, 65535),
     ("rcv_buf_max", 1024, 65535 << MAX_WIND_SHIFT),
     ("cork_limit", MILLISECOND, 60 * SECOND),
     ("initial_window", 1, 1000),

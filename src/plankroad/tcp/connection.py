@@ -44,10 +44,11 @@ from plankroad.tcp.ecnstate import ECN_OFF
 from plankroad.tcp.ending import abort_connection, end_connection, set_state
 from plankroad.tcp.fastopen import holds_early_data, release_syn
 from plankroad.tcp.handshake import begin_active, start_congestion_control
-from plankroad.tcp.icmp import handle_icmp
+from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, handle_icmp
 from plankroad.tcp.info import tcp_info
 from plankroad.tcp.input import handle_segment, may_reuse
 from plankroad.tcp.output import acknowledge, poll_transmit
+from plankroad.tcp.plpmtud import TOLD, on_packet_too_big, path_changed
 from plankroad.tcp.recovery import resend_all
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.timers import arm_keepalive, handle_timeout
@@ -410,15 +411,19 @@ class Connection(Endpoint):
         Returns whether it is credible. A credible FRAGMENTATION_NEEDED is followed by `set_path_mtu`.
         """
         credible = handle_icmp(self.tcb, now, kind, seq)
+        if credible and kind == FRAGMENTATION_NEEDED and mtu > 0:
+            on_packet_too_big(self.tcb, mtu)
         self._changed()
         return credible
 
-    def set_path_mtu(self, now: int, mtu: int) -> None:
-        """The largest IP packet that the path carries is now `mtu` bytes."""
+    def set_path_mtu(self, now: int, mtu: int, link_mtu: int = 0, searched: int = TOLD) -> None:
+        """The largest IP packet that the path carries is now `mtu` bytes.
+
+        `link_mtu`: that the first hop carries, 0 as before. `searched`: how `mtu` became known, see `tcp.plpmtud`.
+        """
         t = self.tcb
         before = t.snd_mss
-        t.path_mss = mtu - (20 if len(t.local_addr) == 4 else 40) - 20
-        t.update_mss()
+        path_changed(t, now, mtu, link_mtu, searched)
         if t.snd_mss < before and not t.scoreboard.is_empty():
             resend_all(t)
         self._changed()

@@ -76,6 +76,10 @@ _NAMES: Final = (
     "data_after_close",
     "urgent_received",
     "idle_restarts",
+    "mtu_probes_sent",
+    "mtu_probes_succeeded",
+    "mtu_probes_failed",
+    "mtu_black_holes",
     "fast_open_active",
     "fast_open_cookies_received",
     "fast_open_rejected",
@@ -145,6 +149,10 @@ class TcpCounters:
         "keepalive_drops",
         "keepalive_probes",
         "lost_retransmissions",
+        "mtu_black_holes",
+        "mtu_probes_failed",
+        "mtu_probes_sent",
+        "mtu_probes_succeeded",
         "no_connection",
         "out_of_order_dropped",
         "out_of_order_received",
@@ -264,6 +272,10 @@ class TcpCounters:
         self.data_after_close: int = 0
         self.urgent_received: int = 0
         self.idle_restarts: int = 0
+        self.mtu_probes_sent: int = 0
+        self.mtu_probes_succeeded: int = 0
+        self.mtu_probes_failed: int = 0
+        self.mtu_black_holes: int = 0
         self.fast_open_active: int = 0
         self.fast_open_cookies_received: int = 0
         self.fast_open_rejected: int = 0

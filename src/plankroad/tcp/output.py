@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp import ecn, pacing, prr, rate, tlp, undo
+from plankroad.tcp import ecn, pacing, plpmtud, prr, rate, tlp, undo
 from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
@@ -229,7 +229,17 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     if t.congestion == OPEN and pipe == 0 and available > 0 and t.last_sent >= 0:
         room = _restart_after_idle(t, now, room)
     length = min(available, usable)
-    if length >= mss:
+    probe = 0
+    if now >= t.mtu_probe_at and t.congestion == OPEN:
+        probe = plpmtud.probe_length(t, now, available, usable, room)
+    if probe > 0:
+        # One packet larger than the others.
+        length = probe
+        mss = probe
+    elif probe < 0:
+        t.cwnd_limited = True
+        return None
+    elif length >= mss:
         length = min(length, _most(t, mss))
         if room < length:
             # Whole segments only: cwnd does not cut crumbs.
@@ -286,6 +296,8 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.bytes_sent += length
     t.cc.on_sent(now, length, pipe + length)
     _validate_cwnd(t, now, pipe + length)
+    if probe > 0:
+        plpmtud.on_probe_sent(t, now, start, end)
     return _data_segment(t, now, start, end, mss)
 
 

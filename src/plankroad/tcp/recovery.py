@@ -9,7 +9,7 @@ recovery that turns out to have been needless is undone (`undo`, `frto`).
 
 from __future__ import annotations
 
-from plankroad.tcp import ecn, frto, prr, rack, tlp, undo
+from plankroad.tcp import ecn, frto, plpmtud, prr, rack, tlp, undo
 from plankroad.tcp.cc.base import ECN as SIGNAL_ECN
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.cc.base import TIMEOUT as SIGNAL_TIMEOUT
@@ -53,7 +53,7 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, dsack_
     news = 0  # octets that left the network, as far as duplicates tell
     if t.sack_ok:
         lost = rack.detect_loss(t, now)
-        if lost:
+        if lost and not (t.mtu_watch != NEVER and _mtu_probe_lost(t, now)):
             _tell_losses(t, now)
             if t.congestion in (OPEN, CWR):
                 _enter(t, now, acked, sacked)
@@ -69,7 +69,7 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, dsack_
 def on_reorder_timer(t: Tcb, now: int) -> None:
     """The reordering window of a segment is over, and it did not arrive (RFC 8985 section 6.2, step 5)."""
     lost = rack.detect_loss(t, now)
-    if not lost:
+    if not lost or (t.mtu_watch != NEVER and _mtu_probe_lost(t, now)):
         return
     _tell_losses(t, now)
     if t.congestion in (OPEN, CWR):
@@ -172,6 +172,16 @@ def _flight_size(t: Tcb) -> int:
     return cwnd if t.cwnd_limited or flight > cwnd else flight
 
 
+def _mtu_probe_lost(t: Tcb, now: int) -> bool:
+    """Is a probe of a larger packet all that is lost? It is repeated, in smaller segments, and nobody slows down."""
+    if not plpmtud.only_probe_lost(t, now):
+        return False
+    t.scoreboard.fresh_losses.clear()
+    t.force_retransmit = True
+    tlp.cancel(t)
+    return True
+
+
 def _tell_losses(t: Tcb, now: int) -> None:
     """Congestion control hears of each range that was found lost."""
     board = t.scoreboard
@@ -249,6 +259,8 @@ def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
         # recover to see if the Cumulative Acknowledgment field covers more than recover."
         if t.dup_acks >= DUP_THRESH and t.snd_una > t.recover:
             if t.scoreboard.mark_first_lost(mss):
+                # Without SACK nobody knows what else is lost: an MTU probe's loss is a loss like others.
+                plpmtud.only_probe_lost(t, now)
                 _tell_losses(t, now)
             _enter(t, now, 0, 0)
 

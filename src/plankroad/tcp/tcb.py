@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from plankroad.tcp.cc.base import AckSample, CongestionControl
-from plankroad.tcp.config import NAGLE_OFF, TcpConfig
+from plankroad.tcp.config import MTU_PROBING_OFF, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import CLOSED, FAST_OPEN_NONE, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ecnstate import Ecn
+from plankroad.tcp.plpmtud import Plpmtud
+from plankroad.tcp.plpmtud import begin as begin_plpmtud
 from plankroad.tcp.prr import Prr
 from plankroad.tcp.rack import Rack
 from plankroad.tcp.reassembly import Reassembly
@@ -128,6 +130,9 @@ class Tcb:
         "log",
         "lost_total",
         "max_snd_wnd",
+        "mtu_found",
+        "mtu_probe_at",
+        "mtu_watch",
         "opened_at",
         "pace_at",
         "pace_burst",
@@ -135,6 +140,7 @@ class Tcb:
         "passive",
         "path_mss",
         "peer_mss",
+        "plpmtud",
         "probe_due",
         "probes",
         "prr",
@@ -296,6 +302,12 @@ class Tcb:
         self.peer_mss: int = 536 if len(local_addr) == 4 else 1220  # MUST-15
         self.snd_mss: int = self.peer_mss
         self.rcv_mss: int = 536  # estimate of the peer's segments
+        self.plpmtud: Plpmtud | None = None
+        self.mtu_probe_at: int = NEVER  # when the next probe of a larger packet is due
+        self.mtu_watch: int = NEVER  # the sequence number whose acknowledgement `plpmtud` waits for
+        self.mtu_found: int = 0  # a path MTU that the host is to hear of
+        if config.mtu_probing != MTU_PROBING_OFF:
+            self.plpmtud = begin_plpmtud(self, path_mtu, link_mtu)
         self.gso_max: int = 0  # most payload that may leave in one super-segment, 0 = one MSS
         self.tos: int = config.tos
 
