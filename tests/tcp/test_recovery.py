@@ -117,7 +117,7 @@ def test_a_timeout_sends_one_segment_and_slow_starts() -> None:
 
 def test_a_second_timeout_does_not_halve_ssthresh_again() -> None:
     # RFC 5681 section 3.1: "ssthresh is held constant".
-    peer = established()
+    peer = established(mtu_probing="off")
     peer.timeout()
     ssthresh = peer.conn.tcb.cc.ssthresh
     peer.timeout()

@@ -135,7 +135,13 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
     if sent is None:
         return None
     length = sent.end - sent.start
-    if t.force_retransmit or pipe <= 0:
+    probe = 0
+    if now >= t.mtu_probe_at and t.congestion != OPEN:
+        probe = plpmtud.repair_length(t, length, room)
+    if probe > 0:
+        length = probe
+        mss = probe
+    elif t.force_retransmit or pipe <= 0:
         # RFC 9937 section 6: "Force a fast retransmit upon entering recovery", whatever the pipe holds.
         length = min(length, mss)
     else:
@@ -152,6 +158,10 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
         length = min(length, window_end + _granularity(t) - sent.start)
         if length <= 0:
             return None
+        if 0 < length < probe:
+            probe = 0
+            mss = t.snd_mss
+            length = min(length, mss)
     t.force_retransmit = False
     if t.congestion == LOSS:
         t.counters.retransmitted_timeout += 1
@@ -159,6 +169,8 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
         t.counters.retransmitted_path_mtu += 1
     else:
         t.counters.retransmitted_fast += 1
+    if probe > 0:
+        plpmtud.on_probe_sent(t, now, sent.start, sent.start + length)
     return _resend(t, now, sent, length, mss, pipe)
 
 

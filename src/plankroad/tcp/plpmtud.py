@@ -82,11 +82,12 @@ class Plpmtud:
     """The search of one connection. Bytes of IP packets; absolute sequence numbers; ns.
 
     `base`: the size that arrives nearly everywhere. `link_mtu`: what the first hop carries. `high`: search_high, the
-    greatest size that may arrive. `top`: it is tried first, without halving. `failures`: losses of the size that is
+    greatest size that may arrive. `told`: what ICMP and the first hop say.
+    `top`: `high` is tried first, without halving. `failures`: losses of the size that is
     being tried. `size`: of the last probe, octets [`start`, `end`), `end` -1 when none is in flight. `answered`: ICMP
     has said already that it is too large. `suspect`: a black hole was inferred and not yet proved. `reduced_at`: how
     many timeouts in a row there were when the size was last taken down. `shared`: the size that other connections know
-    of, 0 none. `suspended`: routers may cut our packets up, so that a probe proves nothing.
+    of, 0 none. `ssthresh`: before the timeouts. `suspended`: routers may cut our packets up: a probe proves nothing.
     """
 
     __slots__ = (
@@ -99,18 +100,21 @@ class Plpmtud:
         "reduced_at",
         "shared",
         "size",
+        "ssthresh",
         "start",
         "state",
         "suspect",
         "suspended",
+        "told",
         "top",
     )
 
-    def __init__(self, base: int, link_mtu: int) -> None:
+    def __init__(self, base: int, link_mtu: int, told: int) -> None:
         self.state: int = DISABLED
         self.base: int = base
         self.link_mtu: int = link_mtu
         self.high: int = link_mtu
+        self.told: int = told
         self.top: bool = True
         self.failures: int = 0
         self.size: int = 0
@@ -119,6 +123,7 @@ class Plpmtud:
         self.answered: bool = False
         self.suspect: bool = False
         self.reduced_at: int = 0
+        self.ssthresh: int = 0
         self.shared: int = 0
         self.suspended: bool = False
 
@@ -126,7 +131,7 @@ class Plpmtud:
 def begin(t: Tcb, path_mtu: int, link_mtu: int) -> Plpmtud:
     """The state of a new connection."""
     ipv6 = len(t.local_addr) == 16
-    p = Plpmtud(max(t.config.mtu_base, LEAST_IPV6) if ipv6 else t.config.mtu_base, link_mtu)
+    p = Plpmtud(max(t.config.mtu_base, LEAST_IPV6) if ipv6 else t.config.mtu_base, link_mtu, path_mtu)
     if t.config.mtu_probing == MTU_PROBING_ON:
         # Section 7.2: "using a small initial eff_pmtu will avoid the costly timeouts required for black hole
         # detection".
@@ -230,6 +235,25 @@ def probe_length(t: Tcb, now: int, available: int, usable: int, room: int) -> in
     return length
 
 
+def repair_length(t: Tcb, lost: int, room: int) -> int:
+    """After what looked like a black hole: octets of the `lost` next ones that go out again in a packet of the old
+    size, 0 for none. It was an outage if that arrives, and the proof of the contrary costs one packet.
+
+    RFC 8899 section 4.1 allows probes with data that is to be sent anyway; what follows tells of its loss.
+    """
+    p = t.plpmtud
+    if p is None or not p.suspect or p.end >= 0 or p.suspended or not t.sack_ok:
+        return 0
+    size = _next_size(t, p)
+    if size == 0:
+        return 0
+    length = _payload(t, size)
+    if lost < length or room < length + 2 * t.snd_mss:
+        return 0
+    p.size = size
+    return length
+
+
 def on_probe_sent(t: Tcb, now: int, start: int, end: int) -> None:
     """The probe of `probe_length` has left as [start, end)."""
     p = t.plpmtud
@@ -280,7 +304,8 @@ def only_probe_lost(t: Tcb, now: int) -> bool:
     if p is None or p.end < 0:
         return False
     among = False
-    alone = t.congestion == OPEN
+    # One that repairs what a timeout left is sent when nothing else is in flight.
+    alone = t.congestion == OPEN or p.suspect
     for sent in t.scoreboard.fresh_losses:
         if p.start <= sent.start and sent.end <= p.end:
             among = True
@@ -322,8 +347,11 @@ def _failed(t: Tcb, now: int, p: Plpmtud, again: int) -> None:
             p.failures = 0
             p.top = False
     _event(t, now, "too large", p.size)
-    if p.suspect:
+    if p.suspect and p.failures == 0:
+        # It was a black hole. RFC 1191 section 6.5: what is resent because of its size is no sign of congestion. The
+        # threshold of before the timeouts comes back; the window does not: slow start leads up to it.
         p.suspect = False
+        t.cc.ssthresh = max(t.cc.ssthresh, p.ssthresh)
         _share(t, p)
     _go_on(t, now, p, again)
 
@@ -341,6 +369,11 @@ def _complete(t: Tcb, now: int, p: Plpmtud) -> None:
     p.suspect = False
     t.mtu_probe_at = now + RAISE_TIMER
     found = effective_mtu(t)
+    if found >= min(p.told, _limit(t, p)) and t.config.mtu_probing != MTU_PROBING_ON:
+        # All that the flow can send arrives: it was a false alarm, or the path has healed.
+        p.state = DISABLED
+        t.mtu_probe_at = NEVER
+        t.path_mss = p.told - header_length(t)
     if found < _limit(t, p) or (p.shared and p.shared != found):
         _share(t, p)
     _event(t, now, "found", found)
@@ -378,7 +411,7 @@ def on_timeout(t: Tcb, now: int) -> bool:
         return False
     if t.retries <= p.reduced_at:
         p.reduced_at = 0
-    current = effective_mtu(t)
+    current = min(effective_mtu(t), _limit(t, p))
     smaller = _smaller(t, p, current)
     length = _payload(t, smaller)
     if smaller >= current or min(first.end - first.start, t.snd_mss) <= length:
@@ -412,16 +445,15 @@ def _reduce(t: Tcb, now: int, p: Plpmtud, current: int, smaller: int) -> None:
     t.counters.mtu_black_holes += 1
     p.reduced_at = t.retries
     p.state = SEARCHING
-    p.high = current
+    if not p.suspect:
+        p.high = current
+        p.ssthresh = t.cc.prior_ssthresh
     # It may have been an outage: one probe of the old size shows, and it has failed often enough if it fails.
     p.top = True
     p.failures = MAX_PROBES - 1
     p.suspect = True
     t.path_mss = smaller - header_length(t)
     t.update_mss()
-    # RFC 1191 section 6.5: what is resent because of its size is no sign of congestion. The threshold of before the
-    # timeouts comes back; the window does not: nothing is in flight, and slow start leads up to it.
-    t.cc.ssthresh = max(t.cc.ssthresh, t.cc.prior_ssthresh)
     t.mtu_watch = t.snd_nxt
     t.mtu_probe_at = now
     _event(t, now, "black hole", smaller)
@@ -444,6 +476,8 @@ def path_changed(t: Tcb, now: int, mtu: int, link_mtu: int, searched: int) -> No
         return
     if link_mtu:
         p.link_mtu = link_mtu
+    if searched == TOLD:
+        p.told = mtu
     current = effective_mtu(t)
     if p.state != DISABLED:
         if mtu == current:
