@@ -36,6 +36,7 @@ def check(t: Tcb) -> None:
         ("unread octets are within rcv_buf", t.rcv_queued <= t.rcv_buf),
         ("unread octets are counted", t.rcv_queued == sum(len(c) for c in t.rcv_queue[t.rcv_queue_head :])),
         ("out-of-order memory is bounded", t.reassembly.memory() <= hold_limit(t) + INTERVAL_COST),
+        ("an MTU probe lies in what is outstanding", t.state == CLOSED or _probe_is_outstanding(t)),
         ("cwnd is positive", t.cc.cwnd > 0),
         ("pipe is not negative", t.pipe() >= 0),
         ("soft state is gone when CLOSED", t.state != CLOSED or (min(t.timers) == NEVER and len(t.snd_buf) == 0)),
@@ -61,6 +62,11 @@ def dump(t: Tcb) -> str:
 
 def _buffer_start(t: Tcb) -> bool:
     return t.snd_buf.start == min(t.snd_una, t.snd_buf.end)
+
+
+def _probe_is_outstanding(t: Tcb) -> bool:
+    p = t.plpmtud
+    return p is None or p.end < 0 or (t.snd_una < p.end <= t.snd_nxt and t.mtu_watch == p.end)
 
 
 def _check_scoreboard(t: Tcb) -> None:

@@ -401,7 +401,7 @@ def on_timeout(t: Tcb, now: int) -> bool:
         # Section 7.6.3: "A time interval that is five times the non-timeout failure case is RECOMMENDED."
         leads = first is not None and first.start == p.start
         p.end = -1
-        t.mtu_watch = NEVER
+        t.mtu_watch = t.snd_nxt if p.suspect else NEVER
         again = now + 5 * max(_pause(t), t.rtt.rto())
         if leads:
             _failed(t, now, p, again)

@@ -170,6 +170,7 @@ class Chaos:
         config = TcpConfig(
             snd_buf=rng.choice((0, 2048, 20_000, 1 << 20)),
             rcv_buf=rng.choice((0, 1500, 10_000, 65_535, 1 << 20)),
+            mtu_probing=rng.choice(("off", "black_hole", "on")),
             nagle=rng.choice(("minshall", "classic", "off")),
             cork=rng.random() < 0.1,
             congestion_control=rng.choice(("cubic", "newreno")),
