@@ -293,7 +293,7 @@ def accurate_feedback(t: Tcb, now: int, e: Ecn, seg: Segment, start: int, delive
             e.s_ceb += octets
     if octets >= 0:
         # Section 3.2.3.2.5: ACE is reconciled with the option: so many packets at least had these octets.
-        least = (octets + mss - 1) // mss
+        least = (octets + e.largest_sent - 1) // e.largest_sent
         counted = e.s_cep + marks - e.option_cep
         if counted == 0 and octets and e.sent_packets - e.settled_packets < 8:
             # "If either endpoint detects that the s.ceb counter has increased but the s.cep has not (and by testing ACK
@@ -320,26 +320,30 @@ def accurate_feedback(t: Tcb, now: int, e: Ecn, seg: Segment, start: int, delive
     if t.snd_una == t.snd_nxt:
         e.settled_packets = e.sent_packets
     # Nobody can have marked more than what arrived.
-    credit = min(credit, max(0, t.delivered - e.ce_octets))
+    arrived = t.delivered + delivered
+    credit = min(credit, max(0, arrived - e.ce_octets))
     e.ce_octets += credit
     if e.rounds < _WATCHED_ROUNDS and t.snd_una > e.round_end:
-        _watch(t, now, e)
+        _watch(t, now, e, arrived)
     if not e.responds:
         return False
     e.new_ce += credit
     return marks > 0 or credit > 0
 
 
-def _watch(t: Tcb, now: int, e: Ecn) -> None:
-    """A round trip is over; after a few, look whether every packet is marked, or none keeps its ECT."""
+def _watch(t: Tcb, now: int, e: Ecn, arrived: int) -> None:
+    """A round trip is over; after a few, look whether every packet is marked, or none keeps its ECT.
+
+    `arrived`: octets that were delivered so far.
+    """
     e.round_end = t.snd_nxt
     e.rounds += 1
     if e.rounds < _WATCHED_ROUNDS:
         return
-    if t.delivered < _WATCHED_SEGMENTS * t.snd_mss:
+    if arrived < _WATCHED_SEGMENTS * t.snd_mss:
         e.rounds -= 1
         return
-    if e.ce_octets + t.snd_mss >= t.delivered:
+    if e.ce_octets + t.snd_mss >= arrived:
         # Section 3.2.2.3: "If continuous CE-marking is detected, for the remainder of the half-connection, the Data
         # Sender ought to send non-ECN-capable packets and it is advised not to respond to any feedback of CE markings."
         e.responds = False

@@ -284,7 +284,7 @@ def early_ack(t: Tcb, now: int) -> Segment:
     assert e is not None
     ack, echo = e.early_acks.pop(0)
     # The right edge of the window stays where the latest ACK puts it.
-    window = window_field(t, False) + ((t.rcv_nxt - ack) >> t.rcv_wind_shift)
+    window = window_field(t, True) + ((t.rcv_nxt - ack) >> t.rcv_wind_shift)
     seg = Segment(
         t.local_port, t.remote_port, t.snd_nxt & MASK32, ack & MASK32, ACK | ECE if echo else ACK, min(window, 65535)
     )
@@ -317,10 +317,12 @@ def mark_data(t: Tcb, seg: Segment, start: int, end: int) -> None:
     e = t.ecn
     if e is None:
         return
+    if seg.payload:
+        e.sent_packets += packets_of(seg)
+        e.largest_sent = max(e.largest_sent, seg.gso_size if seg.gso_size else len(seg.payload))
     if start < e.snd_high:
         # RFC 3168 section 6.1.5: an ECT codepoint MUST NOT be set on retransmissions; section 6.1.2: nor should CWR.
         e.snd_high = max(e.snd_high, end)
-        e.sent_packets += packets_of(seg)
         if start < e.first_data_end:
             # RFC 9768 section 3.2.3.2.2: "If the TCP Client detects that the first data segment it sent with an AccECN
             # Option was lost (...) it SHOULD fall back to no AccECN Option on the retransmission."
@@ -329,7 +331,6 @@ def mark_data(t: Tcb, seg: Segment, start: int, end: int) -> None:
     e.snd_high = end
     if not seg.payload:
         return
-    e.sent_packets += packets_of(seg)
     if e.may_mark and e.wanted:
         # RFC 8311 section 4.1: ECT(1) is for experiments, ECT(0) for everybody else.
         seg.tos |= ECN_ECT0

@@ -44,6 +44,7 @@ class Ecn:
         "handshake_ack",
         "handshake_seg",
         "hold",
+        "largest_sent",
         "last_ce",
         "may_mark",
         "mode",
@@ -95,6 +96,7 @@ class Ecn:
         self.new_ce: int = 0  # octets reported marked of which the algorithm has not heard
         self.ce_octets: int = 0  # all of those so far
         self.sent_packets: int = 0  # with data
+        self.largest_sent: int = 1  # octets of data in one of them
         self.settled_packets: int = 0  # those of them that were sent when all was acknowledged last
 
         # Receiving, classic
