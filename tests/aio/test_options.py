@@ -40,6 +40,9 @@ def test_socket_options_act() -> None:
             assert sock.getsockopt(level, option) == value
             sock.setsockopt(level, option, struct.pack("i", value))
             assert sock.getsockopt(level, option, 4) == struct.pack("i", value)
+        # The lower two bits of the type of service are ECN's: a program's are passed over.
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, 0xBA)
+        assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 0xB8
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 3))
         assert connection.tcb.config.linger == 3 * SECOND
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8) == struct.pack("ii", 1, 3)

@@ -151,3 +151,19 @@ def test_without_ecn_a_marking_queue_drops_when_it_is_full() -> None:
     upload(net, a, b, 3_000_000)
     assert link.there.pipe.counters.marked == 0
     assert a.stack.counters.tcp.retransmitted > 0
+
+
+@pytest.mark.parametrize("ecn", ["passive", "on"])
+def test_dctcp_keeps_the_queue_at_its_threshold(ecn: str) -> None:
+    """RFC 8257: by accurate feedback, and by classic feedback from a receiver that does DCTCP too."""
+    config = TcpConfig(ecn=ecn, congestion_control="dctcp")
+    net, a, b, link = two_hosts(config, config.copy(), mark=17)
+    waits = link.direction("b").measure_queue()
+    took = upload(net, a, b, 6_000_000)
+    sender, receiver = a.stack.counters.tcp, b.stack.counters.tcp
+    assert (receiver.ecn_accurate, receiver.ecn_classic) == ((1, 0) if ecn == "passive" else (0, 1))
+    assert sender.retransmitted == 0
+    assert sender.ecn_reductions > 1
+    assert 8 * 6_000_000 / took > 0.9 * 20 * MBIT
+    # A packet takes 0.6 ms at this rate.
+    assert waits.mean() < 25 * 600_000

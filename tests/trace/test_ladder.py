@@ -6,7 +6,7 @@ import pytest
 
 from plankroad.trace.ladder import LEFT, RIGHT, Ladder
 from plankroad.units import MILLISECOND
-from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, URG, Segment
+from plankroad.wire.segment import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, Segment
 
 # The client's numbers wrap after 95 bytes.
 A = 2**32 - 96
@@ -148,6 +148,29 @@ def test_rare_things_are_on_the_label() -> None:
     assert "PSH ACK URG  1:4 (3)  ack 0  urg +3" in ladder.add(1, RIGHT, urgent).label()
     assert ladder.add(2, LEFT, seg(1, 0, RST)).label() == "RST  seq 0"
     assert ladder.add(3, LEFT, seg(1, 0, 0)).label().startswith("no flags")
+
+
+def test_accurate_ecn_is_read_as_a_counter_once_it_is_agreed() -> None:
+    """RFC 9768 section 3.2.2: three flags are one field then, and data with it is nothing to remark on."""
+    ladder = Ladder("a", "b")
+    asked = seg(0, 0, SYN | AE | CWR | ECE)
+    assert ladder.add(0, RIGHT, asked).label().startswith("SYN ECE CWR AE  seq 0")
+    assert ladder.add(1, LEFT, seg(0, 1, SYN | ACK | CWR)).label().startswith("SYN ACK CWR  seq 0")
+    data = seg(1, 1, ACK | AE | ECE, 10)
+    data.accecn = (1, 20, -1)
+    step = ladder.add(2, RIGHT, data)
+    assert step.label() == "ACK  1:11 (10)  ack 1  accecn 1/20/- ace 5  win 502"
+    assert step.is_plain()
+
+
+@pytest.mark.parametrize("answer", [0, ECE, AE | CWR | ECE])
+def test_what_was_not_agreed_to_is_shown_as_flags(answer: int) -> None:
+    ladder = Ladder("a", "b")
+    ladder.add(0, RIGHT, seg(0, 0, SYN | AE | CWR | ECE))
+    ladder.add(1, LEFT, seg(0, 1, SYN | ACK | answer))
+    step = ladder.add(2, LEFT, seg(1, 1, ACK | ECE))
+    assert step.label().startswith("ACK ECE")
+    assert not step.is_plain()
 
 
 def test_a_nonsense_acknowledgement_does_not_derail_the_numbers() -> None:

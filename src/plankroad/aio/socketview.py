@@ -317,6 +317,9 @@ def _decode(level: int, optname: int, value: Any) -> tuple[str, Any]:
     number = _as_int(value)
     if kind == _FLAG:
         return name, bool(number)
+    if name == "tos" and 0 <= number <= 255:
+        # The lower two bits are ECN's, and what a program says of them is passed over, as by Linux.
+        number &= 0xFC
     return name, number * _UNIT[kind]
 
 

@@ -38,7 +38,7 @@ def after_ack(t: Tcb, now: int, acked: int, sacked: int, duplicate: bool, dsack_
         frto.on_ack(t, now, acked, sacked, duplicate)
     if t.congestion != OPEN and t.snd_una >= t.recover:
         _leave(t, now)
-    if acked and t.congestion == OPEN:
+    if acked and t.congestion in (OPEN, CWR):
         t.dup_acks = 0
         t.reno_sacked = 0
         t.limited_sent = 0

@@ -154,6 +154,11 @@ class Chaos:
         self.ipv6 = rng.random() < 0.4
         a_tcp = self._tcp_config()
         b_tcp = self._tcp_config()
+        # Drawn apart, so that the rest of a story does not depend on it.
+        ecn = random.Random(f"chaos ecn {seed}")
+        a_tcp.ecn = ecn.choice(("off", "passive", "on", "accecn", "accecn"))
+        b_tcp.ecn = ecn.choice(("off", "passive", "passive", "on", "accecn"))
+        self.mark = ecn.choice((None, 1, 5, 15))
         self.a_host = self.net.host("a", StackConfig(tcp=a_tcp))
         self.b_host = self.net.host("b", StackConfig(tcp=b_tcp))
         self.links: list[Link] = []
@@ -218,6 +223,7 @@ class Chaos:
             "mtu": rng.choice((1500, 1500, 9000, 1280, 1400)),
             "queue": rng.choice((3, 20, 1000)),
             "ethernet": rng.random() < 0.2,
+            "mark": self.mark,
         }
         if rng.random() < faulty:
             conditions["loss"] = rng.choice((0.0, 0.01, 0.1, 0.3))

@@ -1,7 +1,8 @@
 """DCTCP (RFC 8257): answer congestion marks by how many there are. For networks of one hand, as in a data centre.
 
 A queue that marks early (RED with one threshold, say) stays as short as its threshold, and the flows still fill the
-link. It needs ECN on both ends, and a receiver that tells of each mark: AccECN (RFC 9768) does. On a path with other
+link. It needs ECN on both ends, and asks for it, and a receiver that tells of each mark: one with AccECN (RFC 9768)
+does, and one that uses DCTCP itself. On a path with other
 traffic that answers marks like losses, DCTCP takes more than its share (section 5 of the RFC): do not use it there.
 """
 
@@ -28,6 +29,7 @@ class Dctcp(NewReno):
 
     def __init__(self, smss: int, initial_window: int) -> None:
         super().__init__(smss, initial_window)
+        self.wants_ecn = True
         # RFC 8257 section 3.3: 1 at the start: the first mark, in slow start as a rule, halves the window.
         self.alpha: float = 1.0
         self.wants_ecn = True
