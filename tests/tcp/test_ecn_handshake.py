@@ -164,6 +164,17 @@ def test_a_server_agrees_to_what_the_syn_asks_for(ecn: str, syn: str, tos: int, 
     assert syn_ack.accecn == ((1, 0, 1) if expected == ACCECN else None)
 
 
+def test_a_fast_open_cookie_goes_before_an_accecn_option() -> None:
+    """RFC 9768 section 3.2.3.2.1: it may be omitted "due to insufficient option space"; section 3.2.3: or be empty."""
+    peer = ScriptedPeer(TcpConfig(fast_open_queue=1))
+    peer.listen()
+    peer.ts = True
+    (syn_ack,) = peer.segment("SeWE", seq=0, mss=1460, sack_ok=True, wscale=7, fast_open=b"")
+    assert len(syn_ack.fast_open or b"") == 8
+    assert syn_ack.accecn == (-1, -1, -1)
+    assert options_length(syn_ack) == 36
+
+
 @pytest.mark.parametrize("syn", ["011", "111", "100"])
 def test_a_server_that_is_off_agrees_to_nothing(syn: str) -> None:
     peer, syn_ack = server("off", syn)

@@ -61,7 +61,7 @@ def ask(t: Tcb) -> None:
 
 
 def set_syn_flags(t: Tcb, seg: Segment, answering: bool) -> None:
-    """The flags of our SYN, or, `answering`, of our SYN,ACK; and the option that goes with the latter."""
+    """The flags of our SYN, or, `answering`, of our SYN,ACK, which has all its other options; and the one with it."""
     e = t.ecn
     if e is None:
         return
@@ -79,7 +79,7 @@ def set_syn_flags(t: Tcb, seg: Segment, answering: bool) -> None:
         # RFC 9768 section 3.1.5: it "MUST feed back the IP-ECN field on the latest valid SYN".
         seg.flags |= handshake_flags(e.peer_ip_ecn)
         # Section 3.2.3.2.2: "the TCP Server SHOULD retransmit the SYN/ACK, but with no AccECN Option."
-        if t.syn_sent_at < 0:
+        if not t.syn_retransmitted:
             syn_ack_option(seg)
     else:
         # "If this retransmission times out, to expedite connection setup, the TCP Server SHOULD retransmit the SYN/ACK
