@@ -106,6 +106,15 @@ def test_disciplines_keep_the_queue_shorter_than_a_long_one(queue: str) -> None:
     assert short.marked == 0
 
 
+@pytest.mark.parametrize("algorithm", ["cubic", "dctcp"])
+def test_with_ecn_a_discipline_marks_instead_of_dropping(algorithm: str) -> None:
+    cell = parse_cell(rate="10Mbit", rtt="40ms", queue="codel", seconds="6", ecn="on", algorithm=algorithm)
+    found = run_virtual(cell)[0]
+    assert found.marked > 0
+    assert found.lost_queue == found.retransmitted_segments == 0
+    assert found.utilisation > 0.8
+
+
 def test_reordering_alone_loses_nothing() -> None:
     found = measured(reorder="2%:3ms", queue="100bdp")
     assert found.lost_queue == found.lost_random == 0

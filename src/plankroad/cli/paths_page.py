@@ -177,6 +177,13 @@ for (const row of document.querySelectorAll("tr.opens")) {
   row.addEventListener("keydown", event => { if (event.key === "Enter") turn(); });
 }
 
+// The page of one cell shows its plots; "page.html#cell-3" those of cell 3.
+addEventListener("load", () => {
+  const rows = [...document.querySelectorAll("tr.opens")];
+  const wanted = rows.find(row => location.hash === "#cell-" + row.dataset.cell) || (rows.length === 1 && rows[0]);
+  if (wanted) { open(wanted); wanted.scrollIntoView(); }
+});
+
 document.querySelectorAll("th").forEach((head, place) => head.addEventListener("click", () => {
   const up = head.getAttribute("aria-sort") !== "ascending";
   document.querySelectorAll("th").forEach(other => other.removeAttribute("aria-sort"));
@@ -198,13 +205,13 @@ function draw(box, cell) {
   const colours = ["#2f7ed8", "#e4572e", "#2a9d5c", "#9b5de5", "#d99a00", "#00a5b5", "#c2407f", "#7a6a53"];
   const traces = [];
   const add = (panel, y, name, colour, more) => traces.push(Object.assign({
-    type: "scattergl", mode: "lines", x: time, y, name, xaxis: "x", yaxis: "y" + (panel > 1 ? panel : ""),
+    type: "scatter", mode: "lines", x: time, y, name, xaxis: "x", yaxis: "y" + (panel > 1 ? panel : ""),
     line: {width: 1.4, color: colour}, showlegend: false,
   }, more));
   cell.flows.forEach((flow, number) => {
     const colour = colours[number % colours.length], group = {legendgroup: flow.name};
     const pale = {line: {width: 1, color: colour, dash: "dot"}, opacity: .6};
-    add(1, flow.cwnd, "cwnd " + flow.name, colour, group);
+    add(1, flow.cwnd.map(v => v || null), "cwnd " + flow.name, colour, group);
     add(1, flow.ssthresh.map(v => v || null), "ssthresh " + flow.name, colour, {...group, ...pale});
     add(2, flow.in_flight, "in flight " + flow.name, colour, group);
     add(3, flow.rtt.map(v => v || null), "RTT " + flow.name, colour, {...group, ...pale});
@@ -224,14 +231,15 @@ function draw(box, cell) {
   const level = (panel, value, text) => ({
     type: "line", xref: "paper", x0: 0, x1: 1, yref: "y" + panel, y0: value, y1: value,
     line: {color: "#888", width: 1, dash: "dash"},
-    label: {text, font: {size: 10, color: "#888"}, textposition: "end", yanchor: "bottom"},
+    label: {text, font: {size: 10, color: "#888"}, textposition: "end", yanchor: "top"},
   });
   const shapes = [level(3, cell.rtt, "of the path"), level(5, cell.rate, "rate")];
   if (cell.limit) shapes.push(level(4, cell.limit, "limit"));
   Plotly.newPlot(box, traces, {
-    title: {text: cell.title, font: {size: 14}}, hovermode: "x", paper_bgcolor: "rgba(0,0,0,0)",
+    title: {text: cell.title, font: {size: 14}, x: 0, xanchor: "left", xref: "paper"}, hovermode: "x", paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)", font: {color: ink, family: "system-ui, sans-serif"},
-    margin: {l: 70, r: 20, t: 50, b: 45}, legend: {orientation: "h", y: 1.03, yanchor: "bottom"},
+    modebar: {bgcolor: "rgba(0,0,0,0)", color: "#999", activecolor: ink},
+    margin: {l: 70, r: 20, t: 50, b: 60}, legend: {orientation: "h", y: -.05, yanchor: "top"},
     showlegend: cell.flows.length > 1, shapes,
     xaxis: {title: {text: "seconds"}, anchor: "y5", range: [0, cell.count * cell.step], gridcolor: line},
     yaxis: axis("cwnd, ssthresh<br>kB", .835), yaxis2: axis("in flight<br>kB", .625),

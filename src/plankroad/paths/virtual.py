@@ -20,6 +20,7 @@ from plankroad.sim.topology import Network
 from plankroad.stack.config import StackConfig
 from plankroad.tcp.cc.registry import names
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.ecnstate import ECN_ACCURATE, ECN_ON, ECN_PASSIVE
 from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.address import ip_to_bytes
 
@@ -84,9 +85,17 @@ def backward_conditions(cell: Cell) -> dict[str, Any]:
 
 
 def tcp_config(cell: Cell, flow: int) -> TcpConfig:
-    """How the ends of a flow are configured: as everybody's, with buffers that may grow to what the path needs."""
+    """How the ends of a flow are configured: as everybody's, with buffers that may grow to what the path needs.
+
+    A cell with ECN has that of RFC 3168, which a kernel in its place has too; DCTCP has AccECN, without which it cannot
+    know how much was marked (RFC 8257 section 3.2).
+    """
+    algorithm = cell.algorithm(flow)
+    ecn = ECN_PASSIVE
+    if cell.ecn:
+        ecn = ECN_ACCURATE if algorithm == "dctcp" else ECN_ON
     return TcpConfig(
-        congestion_control=cell.algorithm(flow), snd_buf_max=cell.buffer_bytes, rcv_buf_max=cell.buffer_bytes
+        congestion_control=algorithm, ecn=ecn, snd_buf_max=cell.buffer_bytes, rcv_buf_max=cell.buffer_bytes
     )
 
 
