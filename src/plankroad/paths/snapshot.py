@@ -24,7 +24,7 @@ RATE: Final = "5Mbit"
 SECONDS: Final = "8"
 
 #: Those of the table, as far as there are such.
-ALGORITHMS: Final = ("cubic", "newreno", "bbr", "vegas", "ledbat", "dctcp")
+ALGORITHMS: Final = ("cubic", "newreno", "bbr", "vegas", "ledbat")
 
 HEADING: Final = """\
 Throughput against random loss: goodput in Mbit/s / segments sent again in % / timeouts.
