@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Every Python example that README.md, CONTRIBUTING.md and the pages of docs show runs as it stands."""
-=======
-"""Every Python example that README.md, CONTRIBUTING.md and docs/paths.md show runs as it stands."""
->>>>>>> 0d2636f (docs: TCP on paths: what a cell is, what is measured, how to read it)
 
 from __future__ import annotations
 
@@ -15,11 +11,7 @@ import pytest
 from .examples import Example, examples
 
 ROOT = Path(__file__).resolve().parents[2]
-<<<<<<< HEAD
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
-=======
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/paths.md")
->>>>>>> 0d2636f (docs: TCP on paths: what a cell is, what is measured, how to read it)
 LIMIT = 120
 
 

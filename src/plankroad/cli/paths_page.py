@@ -236,7 +236,8 @@ function draw(box, cell) {
   const shapes = [level(3, cell.rtt, "of the path"), level(5, cell.rate, "rate")];
   if (cell.limit) shapes.push(level(4, cell.limit, "limit"));
   Plotly.newPlot(box, traces, {
-    title: {text: cell.title, font: {size: 14}, x: 0, xanchor: "left", xref: "paper"}, hovermode: "x", paper_bgcolor: "rgba(0,0,0,0)",
+    title: {text: cell.title, font: {size: 14}, x: 0, xanchor: "left", xref: "paper"}, hovermode: "x",
+    paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)", font: {color: ink, family: "system-ui, sans-serif"},
     modebar: {bgcolor: "rgba(0,0,0,0)", color: "#999", activecolor: ink},
     margin: {l: 70, r: 20, t: 50, b: 60}, legend: {orientation: "h", y: -.05, yanchor: "top"},
