@@ -194,6 +194,28 @@ def test_a_device_that_drops_has_not_kept_real_time() -> None:
     assert not made.emulator.timing.kept(SECOND)
 
 
+class Watched(MadeUpClock):
+    """How long, in all, was waited without sleeping."""
+
+    spun = 0
+
+    def wait(self, fds: Sequence[int], limit: int) -> Sequence[int]:
+        before = self.time
+        readable = super().wait(fds, limit)
+        if limit == 0:
+            self.spun += self.time - before
+        return readable
+
+
+def test_it_does_not_take_a_whole_core_where_the_next_event_is_always_near() -> None:
+    clock = Watched()
+    with path(clock, Conditions(delay=MILLISECOND)) as made:
+        for when in range(0, SECOND, 100_000):
+            made.simulator.call_at(when, lambda: None)
+        made.emulator.run(ORIGIN, SECOND)
+    assert 0.1 * SECOND < clock.spun < 0.3 * SECOND
+
+
 def test_what_is_due_at_the_end_happens() -> None:
     clock = MadeUpClock()
     seen: list[int] = []
