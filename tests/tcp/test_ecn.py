@@ -117,7 +117,7 @@ def test_new_data_is_marked_and_nothing_else() -> None:
     assert again
     assert {seg.tos for seg in again} == {NOT_ECT}
     assert peer.segment(".", seq=1 + 2 * MSS, ack=1 + 4 * MSS) == []
-    (fresh,) = peer.send(b"y" * MSS)
+    (fresh,) = peer.send(b"y" * 500)
     assert fresh.tos == ECT0
     fin = peer.close()
     assert [(flags_of(seg), seg.tos) for seg in fin] == [("F.", NOT_ECT)]
@@ -225,7 +225,7 @@ def test_cwr_is_not_set_on_a_retransmission() -> None:
     assert again
     assert not any("W" in flags_of(seg) for seg in again)
     peer.segment(".", seq=1, ack=1 + 4 * MSS)
-    (fresh,) = peer.send(b"y" * MSS)
+    (fresh,) = peer.send(b"y" * 500)
     assert "W" in flags_of(fresh)
 
 

@@ -79,7 +79,7 @@ def set_syn_flags(t: Tcb, seg: Segment, answering: bool) -> None:
         # RFC 9768 section 3.1.5: it "MUST feed back the IP-ECN field on the latest valid SYN".
         seg.flags |= handshake_flags(e.peer_ip_ecn)
         # Section 3.2.3.2.2: "the TCP Server SHOULD retransmit the SYN/ACK, but with no AccECN Option."
-        if not t.syn_retransmitted:
+        if t.syn_sent_at < 0:
             syn_ack_option(seg)
     else:
         # "If this retransmission times out, to expedite connection setup, the TCP Server SHOULD retransmit the SYN/ACK

@@ -29,7 +29,6 @@ class Dctcp(NewReno):
 
     def __init__(self, smss: int, initial_window: int) -> None:
         super().__init__(smss, initial_window)
-        self.wants_ecn = True
         # RFC 8257 section 3.3: 1 at the start: the first mark, in slow start as a rule, halves the window.
         self.alpha: float = 1.0
         self.wants_ecn = True
