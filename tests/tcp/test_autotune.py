@@ -360,3 +360,15 @@ def test_no_buffer_is_the_bottleneck_of_a_long_fast_path(loss: float) -> None:
     net.run(main())
     assert sum(marks) <= 1
     assert got > (6_000_000 if loss else 15_000_000)
+
+
+@pytest.mark.parametrize("gso", [0, GSO])
+@pytest.mark.parametrize("algorithm", ["newreno", "cubic"])
+def test_cwnd_does_not_grow_behind_a_window_of_the_peer_that_does_not(algorithm: str, gso: int) -> None:
+    # RFC 7661 section 4.4: what was not tested by sending must not grow; the crumb that is left of a window is no use.
+    config = TcpConfig(congestion_control=algorithm, rcv_buf=100_000)
+    pair = Pair(config, delay=10 * MILLISECOND, gso=gso, automatic=True)
+    pair.connect()
+    Stream(pair).run(8 * MIB)
+    assert pair.a.conn.tcb.cc.cwnd <= 3 * 100_000
+    assert pair.a.conn.tcb.snd_buf_limit <= 2 * 100_000 + INITIAL_SND_BUF

@@ -563,3 +563,31 @@ def test_bad_choices_are_refused() -> None:
         TcpConfig(mtu_probing="maybe").validate()
     with pytest.raises(ValueError, match="mtu_base"):
         TcpConfig(mtu_base=100).validate()
+
+
+def test_a_delay_that_looked_like_a_black_hole_is_taken_back() -> None:
+    # RFC 3522: the first ACK shows that the originals, large as they were, arrived.
+    start = 0
+
+    def rule(number: int, sender: str, seg: Segment) -> list[int]:
+        at = pair.now - start
+        return [2 * SECOND - at] if start and SECOND <= at < 2 * SECOND else [0]
+
+    pair = Pair(TcpConfig(congestion_control="newreno"), rule=rule, delay=20 * MILLISECOND)
+    pair.connect()
+    start = pair.now
+    t = pair.a.conn.tcb
+    t.cc.ssthresh = 60_000
+    before = 0
+    while pair.now - start < 4 * SECOND:
+        pair.a.send(bytes(100_000))
+        pair.run_for(10 * MILLISECOND)
+        if pair.now - start < SECOND:
+            before = t.cc.cwnd
+    assert pair.a_counters.mtu_black_holes >= 1
+    assert pair.a_counters.spurious_recoveries >= 1
+    assert effective_mtu(t) == 1500
+    assert t.plpmtud is not None
+    assert t.plpmtud.state == DISABLED
+    assert t.mtu_found == 0
+    assert t.cc.cwnd >= before

@@ -272,9 +272,11 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
             # The window, not the data, is small: silly-window avoidance of the sender (MUST-38), RFC 9293 section
             # 3.8.6.2.1: send if min(D,U) >= Fs * Max(SND.WND), with Fs = 1/2, "or the override timeout occurs".
             if length < t.max_snd_wnd >> 1 and not t.sws_override:
+                t.cwnd_limited = False
                 _wait_for_window(t, now, min(max(_SWS_OVERRIDE, t.rtt.rto()), SECOND))
                 return None
         elif not _small_may_go(t, now, length, available):
+            t.cwnd_limited = False
             return None
         if length < mss:
             t.snd_sml = start + length

@@ -87,12 +87,14 @@ class Plpmtud:
     being tried. `size`: of the last probe, octets [`start`, `end`), `end` -1 when none is in flight. `answered`: ICMP
     has said already that it is too large. `suspect`: a black hole was inferred and not yet proved. `reduced_at`: how
     many timeouts in a row there were when the size was last taken down. `shared`: the size that other connections know
-    of, 0 none. `ssthresh`: before the timeouts. `suspended`: routers may cut our packets up: a probe proves nothing.
+    of, 0 none. `ssthresh`, `cwnd`: before the timeouts. `suspended`: routers may cut our packets up, and a probe proves
+    nothing.
     """
 
     __slots__ = (
         "answered",
         "base",
+        "cwnd",
         "end",
         "failures",
         "high",
@@ -124,6 +126,7 @@ class Plpmtud:
         self.suspect: bool = False
         self.reduced_at: int = 0
         self.ssthresh: int = 0
+        self.cwnd: int = 0
         self.shared: int = 0
         self.suspended: bool = False
 
@@ -448,6 +451,7 @@ def _reduce(t: Tcb, now: int, p: Plpmtud, current: int, smaller: int) -> None:
     if not p.suspect:
         p.high = current
         p.ssthresh = t.cc.prior_ssthresh
+        p.cwnd = t.cc.prior_cwnd
     # It may have been an outage: one probe of the old size shows, and it has failed often enough if it fails.
     p.top = True
     p.failures = MAX_PROBES - 1
@@ -457,6 +461,22 @@ def _reduce(t: Tcb, now: int, p: Plpmtud, current: int, smaller: int) -> None:
     t.mtu_watch = t.snd_nxt
     t.mtu_probe_at = now
     _event(t, now, "black hole", smaller)
+
+
+def on_spurious(t: Tcb, now: int) -> None:
+    """The timeouts were a mistake: what was sent in the old size is arriving, only late."""
+    p = t.plpmtud
+    if p is None or not p.suspect:
+        return
+    if p.end >= 0:
+        p.end = -1
+    t.mtu_watch = NEVER
+    t.path_mss = min(p.high, _limit(t, p)) - header_length(t)
+    t.update_mss()
+    # Smaller segments took the remembered window down with them.
+    t.cc.cwnd = max(t.cc.cwnd, p.cwnd)
+    t.cc.ssthresh = max(t.cc.ssthresh, p.ssthresh)
+    _complete(t, now, p)
 
 
 # --- news from outside ------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from plankroad.tcp.constants import (
 from plankroad.tcp.ending import abort_connection, end_connection
 from plankroad.tcp.fastopen import on_silence, release_syn
 from plankroad.tcp.output import PROBE_KEEPALIVE, PROBE_TAIL, PROBE_WINDOW, acknowledge
-from plankroad.tcp.recovery import on_reorder_timer, on_timeout, resend_all
+from plankroad.tcp.recovery import on_reorder_timer, on_timeout
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER, SECOND
 
@@ -110,7 +110,8 @@ def _retransmit(t: Tcb, now: int) -> None:
         on_timeout(t, now)
         _count_retry(t)
         if t.plpmtud is not None and plpmtud.on_timeout(t, now):
-            resend_all(t)
+            t.scoreboard.mark_all_lost()
+            t.scoreboard.fresh_losses.clear()
         if t.fast_open:
             on_silence(t, now)
     # RFC 6298 (5.5): "The host MUST set RTO <- RTO * 2".

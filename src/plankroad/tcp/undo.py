@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from plankroad.tcp import plpmtud
 from plankroad.tcp.constants import CWR, LOSS, OPEN, RECOVERY
 from plankroad.tcp.seq import HALF32, MASK32
 
@@ -86,6 +87,8 @@ def undo(t: Tcb, now: int, why: str) -> None:
             t.congestion = RECOVERY
             t.recover = t.undo_recover
     t.frto = 0
+    if t.plpmtud is not None:
+        plpmtud.on_spurious(t, now)
     if was_timeout:
         # RFC 4015 section 3.3: "SRTT <- max (SRTT_prev, RTT-SAMPLE)", "RTTVAR <- max (RTTVAR_prev, RTT-SAMPLE/2)": a
         # timer that fired too early learns from it.
