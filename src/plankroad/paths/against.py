@@ -20,7 +20,7 @@ from plankroad.paths.cell import Cell
 from plankroad.paths.ground import KernelError, check_ground
 from plankroad.paths.linux import run_linux, why_not
 from plankroad.paths.measure import measure, seeded
-from plankroad.paths.pool import cores, load_file
+from plankroad.paths.pool import cores, load_file, start_uninterrupted
 from plankroad.paths.result import Result, median
 from plankroad.paths.series import Series
 from plankroad.paths.sharing import run_shared
@@ -48,7 +48,7 @@ class _Runner:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_work, args=(theirs, run, load), daemon=True)
-        self.process.start()
+        start_uninterrupted(self.process)
         theirs.close()
         self.number = -1
 

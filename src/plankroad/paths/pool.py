@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Generator, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -80,6 +81,20 @@ def run_all(
         yield number, result, series
 
 
+def start_uninterrupted(process: BaseProcess) -> None:
+    """Start a process that the interrupt key does not reach, not even while it imports: who started it ends it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        process.start()
+        return
+    # It inherits the mask. multiprocessing's tracker sets masks of its own when it starts, so it does that before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """A process and our end of its pipe; `number`: what it is running, -1 for nothing."""
 
@@ -87,7 +102,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, load), daemon=True)
-        self.process.start()
+        start_uninterrupted(self.process)
         theirs.close()
         self.number = -1
 
@@ -156,7 +171,7 @@ def _take(worker: _Worker, cells: Sequence[Cell]) -> tuple[Result, Series | None
 
 def _work(pipe: Connection, load: str | None) -> None:
     """What a worker does, until it is terminated or its pipe ends."""
-    # The interrupt key reaches the whole group: who started us ends us.
+    # Where signals cannot be blocked, at least from here on: see `start_uninterrupted`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     problem = ""
     if load is not None:
