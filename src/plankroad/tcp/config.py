@@ -49,8 +49,8 @@ class TcpConfig:
     #: Only full segments are sent, for at most `cork_limit` (TCP_CORK).
     cork: bool = False
     cork_limit: int = 200 * MILLISECOND
-    #: Congestion control by its registered name: "cubic", "newreno" ("reno" on Linux), "vegas", "ledbat", "dctcp", or a
-    #: program's own. docs/congestion-control.md tells what each is for.
+    #: Congestion control by its registered name: "cubic", "bbr", "newreno" ("reno" on Linux), "vegas", "ledbat",
+    #: "dctcp", or a program's own. docs/congestion-control.md tells what each is for.
     congestion_control: str = "cubic"
     #: Spread what the window allows over the round trip, where the algorithm does not object.
     pacing: bool = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from plankroad.tcp.cc.base import CongestionControl
+from plankroad.tcp.cc.bbr import Bbr
 from plankroad.tcp.cc.cubic import Cubic
 from plankroad.tcp.cc.dctcp import Dctcp
 from plankroad.tcp.cc.ledbat import Ledbat
@@ -10,6 +11,7 @@ from plankroad.tcp.cc.newreno import NewReno
 from plankroad.tcp.cc.vegas import Vegas
 
 _algorithms: dict[str, type[CongestionControl]] = {
+    "bbr": Bbr,
     "cubic": Cubic,
     "dctcp": Dctcp,
     "ledbat": Ledbat,
