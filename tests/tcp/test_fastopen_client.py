@@ -372,6 +372,18 @@ def test_the_rest_is_at_most_a_day() -> None:
         client.now += 24 * 3600 * SECOND + 1
 
 
+def test_failures_of_long_ago_count_no_more() -> None:
+    client = Client()
+    client.knows()
+    for _ in range(4):
+        answer(tried(client), 1)
+        client.now += 481 * SECOND
+    client.now += 25 * 3600 * SECOND
+    answer(tried(client), 1)
+    assert client.rests(59 * SECOND)
+    assert not client.rests(61 * SECOND)
+
+
 def test_no_answer_at_all_is_a_failure() -> None:
     # Section 4.1.3.1: "(most importantly) no response (SYN-ACK) from the server at all".
     client = Client()
@@ -472,6 +484,21 @@ def test_a_path_that_falls_silent_later_does_not() -> None:
     answer(peer, ALL)
     peer.segment("P.", seq=1, ack=ALL, data=b"200 OK")
     peer.send(b"more")
+    for _ in range(8):
+        peer.next_timer()
+    client.now = peer.now
+    assert not client.rests()
+
+
+def test_nor_does_one_that_carried_more_than_the_syn() -> None:
+    # A program that only sends hears no data, but acknowledgements.
+    client = Client()
+    client.knows()
+    peer = tried(client)
+    answer(peer, ALL)
+    peer.send(b"more")
+    peer.segment(".", ack=ALL + 4)
+    peer.send(b"and more")
     for _ in range(8):
         peer.next_timer()
     client.now = peer.now

@@ -9,8 +9,9 @@ import pytest
 from plankroad.endpoint import EVENT_CLOSED, EVENT_CONNECTED, EVENT_ERROR, EVENT_READABLE
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
+from plankroad.tcp.constants import TIMER_PERSIST
 from plankroad.testing.scripted import ScriptedPeer, flags_of
-from plankroad.units import MILLISECOND, SECOND
+from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import Segment
 
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
@@ -127,6 +128,8 @@ def test_a_client_without_a_window_is_sent_nothing_before_the_handshake_ends() -
     peer.wnd = 0
     opened(peer)
     assert peer.send(b"200 OK") == []
+    # Nor is its window asked after: that waits for the handshake too.
+    assert peer.conn.tcb.timers[TIMER_PERSIST] == NEVER
     [data] = peer.segment(".", seq=1 + len(REQUEST), ack=1, wnd=1000)
     assert data.payload == b"200 OK"
 
@@ -250,8 +253,10 @@ def test_lost_data_behind_a_syn_ack_that_arrived_is_sent_again() -> None:
     peer.send(b"200 OK")
     assert peer.segment(".", seq=1 + len(REQUEST), ack=1) == []
     assert peer.state == "ESTABLISHED"
-    out = peer.advance(2 * SECOND)
-    assert out[0].payload == b"200 OK"
+    # RFC 8985 section 7.2: from the handshake's measurement on a probe is due before the last resort is.
+    out = peer.advance(500 * MILLISECOND)
+    assert [s.payload for s in out] == [b"200 OK"]
+    assert (peer.counters.tail_loss_probes, peer.counters.timeouts) == (1, 0)
 
 
 def test_a_handshake_that_never_ends_is_given_up() -> None:
