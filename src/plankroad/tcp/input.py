@@ -32,8 +32,9 @@ from plankroad.tcp.constants import (
 )
 from plankroad.tcp.ending import end_connection, restart_time_wait
 from plankroad.tcp.handshake import handle_syn_sent
-from plankroad.tcp.output import acknowledge, log_segment
+from plankroad.tcp.output import acknowledge
 from plankroad.tcp.receive import handle_text
+from plankroad.tcp.segments import log_segment
 from plankroad.tcp.seq import HALF32, MASK32, unwrap
 from plankroad.tcp.tcb import Tcb
 from plankroad.wire.segment import ACK, FIN, RST, SYN, Segment
