@@ -77,8 +77,8 @@ def test_sack_blocks_of_nothing_change_nothing() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_thousands_of_sack_blocks_a_second_cost_a_bounded_scoreboard(seed: int) -> None:
-    # SACK Panic and its kin (CVE-2019-11477, -11478): blocks of single octets, everywhere, again and again. `check` in each
-    # step holds the invariants; the ranges stay few, and each ACK looks at few of them.
+    # SACK Panic and its kin (CVE-2019-11477, -11478): blocks of single octets, everywhere, again and again. `check`
+    # in each step holds the invariants; the ranges stay few, and each ACK looks at few of them.
     rng = random.Random(seed)
     peer = flight(60, snd_buf=1 << 20)
     t = peer.conn.tcb
