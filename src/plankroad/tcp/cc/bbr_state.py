@@ -43,8 +43,9 @@ ACKS_PROBE_STOPPING: Final = 4  #: stopped bandwidth probing; still getting feed
 INFINITE: Final = 1 << 60
 
 # Section 5.6.1: pacing and cwnd gains by state.
-PACING_GAINS: Final = (2.77, 0.5, 0.9, 1.0, 1.0, 1.25, 1.0)
-CWND_GAINS: Final = (2.0, 2.0, 2.0, 2.0, 2.0, 2.25, 0.5)
+# Lists, for mypyc takes a constant tuple of floats for one that was not set.
+PACING_GAINS: Final[list[float]] = [2.77, 0.5, 0.9, 1.0, 1.0, 1.25, 1.0]
+CWND_GAINS: Final[list[float]] = [2.0, 2.0, 2.0, 2.0, 2.0, 2.25, 0.5]
 
 # Section 2.4
 PACING_MARGIN: Final = 0.99  #: 1 - BBR.PacingMarginPercent
