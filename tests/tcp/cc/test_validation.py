@@ -166,7 +166,7 @@ def test_a_loss_in_the_validated_phase_is_answered_by_the_algorithm_alone(name: 
     window = flow.cc.cwnd
     flow.cc.on_lost(flow.now, 40 * SMSS, 100 * SMSS, 40 * SMSS, False)
     flow.cc.on_congestion(flow.now, LOSS, window)
-    expected = window // 2 if name == "newreno" else window * 7 // 10 // SMSS * SMSS
+    expected = window // 2 if name == "newreno" else (window * 7 // 10 + SMSS // 2) // SMSS * SMSS
     assert flow.cc.cwnd == expected
     flow.cc.on_recovery_exit(flow.now)
     assert flow.cc.cwnd == expected

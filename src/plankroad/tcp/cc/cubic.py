@@ -207,9 +207,10 @@ class Cubic(CongestionControl):
         # a program that writes in bursts has little in flight at the moment.
         if signal != TIMEOUT:
             in_flight = max(in_flight, min(self.validation.used(0), cwnd))
-        # In whole segments, as stacks that count them have it: where a window is a handful of segments, half a segment
-        # more at each loss would add up to twice their share.
-        return in_flight * 7 // 10 // self.smss * self.smss
+        # To the nearest whole segment: whole segments are what is sent, and where a window is a handful of them the rest
+        # of one would wait a round trip for company.
+        smss = self.smss
+        return (in_flight * 7 // 10 + smss // 2) // smss * smss
 
     def on_spurious(self, now: int) -> None:
         """Section 4.9: everything as it was, if cwnd is still lower than before the mistake."""
