@@ -207,8 +207,8 @@ class Cubic(CongestionControl):
         # a program that writes in bursts has little in flight at the moment.
         if signal != TIMEOUT:
             in_flight = max(in_flight, min(self.validation.used(0), cwnd))
-        # To the nearest whole segment: whole segments are what is sent, and where a window is a handful of them the rest
-        # of one would wait a round trip for company.
+        # To the nearest whole segment: whole segments are what is sent, and where a window is a handful of them the
+        # rest of one would wait a round trip for company.
         smss = self.smss
         return (in_flight * 7 // 10 + smss // 2) // smss * smss
 
