@@ -183,6 +183,7 @@ def test_a_probe_after_one_that_went_too_high_is_cautious() -> None:
     # Section 5.3.3.6, precautionary bandwidth probing.
     watch = Watch(queue=4 * BDP)
     watch.run_to(PROBE_BW_CRUISE)
+    watch.run(0.2)
     watch.cc.prev_probe_too_high = True
     watch.cc.inflight_longterm = int(1.1 * BDP)
     watch.run_to(PROBE_BW_UP)

@@ -44,10 +44,11 @@ if TYPE_CHECKING:
     from plankroad.tcp.cc.bbr_state import BbrState
 
 #: A queue stands where the round-trip time is this much above the minimum: an eighth of it, but 4 ms at the most (CoDel
-#: lets 5 ms stand, RFC 8289 section 4.4); two segments' time at the least, for that is what a burst makes.
+#: lets 5 ms stand, RFC 8289 section 4.4); on slow paths a segment's time, for that is what a burst of two makes, but no
+#: more than a quarter.
 QUEUE_RTT_DIVISOR: Final = 8
 QUEUE_RTT_MAX: Final = 4 * MILLISECOND
-QUEUE_SEGMENTS: Final = 2
+BURST_RTT_DIVISOR: Final = 4
 #: Loss without a queue that is congestion nevertheless: this share of the bytes beyond the baseline.
 POLICER_THRESH: Final = 0.05
 #: ... and at so many moments. A burst of losses on a radio link is found at one or two.
@@ -73,7 +74,7 @@ CE_FACTOR: Final = 1.0 / 3.0
 def queue_threshold(b: BbrState) -> int:
     threshold = min(b.min_rtt // QUEUE_RTT_DIVISOR, QUEUE_RTT_MAX)
     if b.max_bw > 0:
-        threshold = max(threshold, QUEUE_SEGMENTS * b.smss * SECOND // b.max_bw)
+        threshold = max(threshold, min(b.smss * SECOND // b.max_bw, b.min_rtt // BURST_RTT_DIVISOR))
     return threshold
 
 
@@ -81,6 +82,11 @@ def is_queued(b: BbrState) -> bool:
     """Do all packets of late tell of a queue?"""
     recent = b.recent_rtt.best()
     return recent >= 0 and b.min_rtt < INFINITE and recent >= b.min_rtt + queue_threshold(b)
+
+
+def is_clear(b: BbrState) -> bool:
+    """Is there next to no queue? Between this and `is_queued` losses tell nothing."""
+    return b.recent_rtt.best() < b.min_rtt + queue_threshold(b) // 2
 
 
 def by_chance(b: BbrState, nbytes: int) -> float:
@@ -158,7 +164,7 @@ def note_loss(b: BbrState, now: int, nbytes: int) -> None:
     b.loss_round_lost += nbytes
     if queued:
         b.loss_round_queued_lost += nbytes
-    elif _is_quiet(b):
+    elif _is_quiet(b) and is_clear(b):
         b.round_quiet_lost += nbytes
 
 
@@ -220,12 +226,17 @@ def reset_congestion_signals(b: BbrState) -> None:
 def reset_shortterm_model(b: BbrState) -> None:
     b.bw_shortterm = INFINITE
     b.inflight_shortterm = INFINITE
+    b.policed = False
 
 
 def update_latest_delivery_signals(b: BbrState, sample: AckSample) -> None:
     """UpdateLatestDeliverySignals."""
     if not is_queued(b):
         b.queued_rounds = -1
+        if not is_clear(b):
+            b.clear_round = False
+    else:
+        b.clear_round = False
     b.loss_round_start = False
     if sample.newly_delivered <= 0:
         return
@@ -251,7 +262,19 @@ def is_loss_round_congested(b: BbrState) -> bool:
     total = lost + b.delivered - b.loss_round_start_delivered
     if b.loss_round_queued_lost > by_chance(b, total):
         return True
-    return b.loss_round_events >= events_needed(b, total) and lost > loss_allowance(b, total, False)
+    if b.loss_round_events >= events_needed(b, total) and lost > loss_allowance(b, total, False):
+        b.policed = True
+        return True
+    return False
+
+
+def _raise_lower_bounds(b: BbrState) -> None:
+    """A round trip without loss, mark or queue: the queue that the short-term model was lowered for is gone."""
+    b.bw_shortterm += b.bw_shortterm >> 3
+    if b.inflight_shortterm < INFINITE:
+        b.inflight_shortterm += b.inflight_shortterm >> 3
+    if b.bw_shortterm >= b.max_bw:
+        reset_shortterm_model(b)
 
 
 def is_startup_overflowing(b: BbrState) -> bool:
@@ -276,7 +299,11 @@ def adapt_lower_bounds_from_congestion(b: BbrState) -> None:
         if b.queued_rounds >= QUEUED_ROUNDS:
             b.bw_shortterm = max(min(b.bw_shortterm, b.bw_latest), int(BETA * b.bw))
     if not lossy and not b.ce_in_loss_round:
+        if b.clear_round and not b.policed and b.bw_shortterm < INFINITE:
+            _raise_lower_bounds(b)
+        b.clear_round = True
         return
+    b.clear_round = True
     # InitLowerBounds
     if b.bw_shortterm >= INFINITE:
         b.bw_shortterm = b.max_bw

@@ -128,6 +128,10 @@ def update_min_rtt(b: BbrState, sample: AckSample) -> None:
     rtt = sample.rtt
     b.probe_rtt_expired = now > b.probe_rtt_min_stamp + PROBE_RTT_INTERVAL
     if rtt > 0:
+        if b.probe_rtt_min_delay >= INFINITE:
+            # The first sample of data: that of the handshake was of smaller packets.
+            b.min_rtt = rtt
+            b.min_rtt_stamp = now
         if rtt < b.probe_rtt_min_delay or b.probe_rtt_expired:
             b.probe_rtt_min_delay = rtt
             b.probe_rtt_min_stamp = now

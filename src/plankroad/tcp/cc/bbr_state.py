@@ -81,6 +81,8 @@ class BbrState(CongestionControl):
     there is no queue. `round_*`: counts of the packet-timed round that goes on. `loss_round_*`: counts since the first
     loss of the loss round. `loss_events`, `previous_loss_events`: moments at which losses were found, in this round and
     the one before it. `queued_rounds`: for how many loss rounds of cruising there has been a queue all the time.
+    `clear_round`: in this loss round there has been none at any time. `policed`: the short-term model was lowered for
+    losses without a queue.
     """
 
     __slots__ = (
@@ -98,6 +100,7 @@ class BbrState(CongestionControl):
         "ce_alpha",
         "ce_in_loss_round",
         "ce_in_round",
+        "clear_round",
         "cwnd_gain",
         "cwnd_limited_last_round",
         "cwnd_limited_this_round",
@@ -137,6 +140,7 @@ class BbrState(CongestionControl):
         "min_rtt_stamp",
         "next_round_delivered",
         "pacing_gain",
+        "policed",
         "prev_probe_precautionary",
         "prev_probe_too_high",
         "previous_loss_events",
@@ -246,6 +250,8 @@ class BbrState(CongestionControl):
         self.loss_round_start_delivered: int = 0
         self.loss_round_lost: int = 0
         self.queued_rounds: int = 0
+        self.clear_round: bool = False
+        self.policed: bool = False
         self.loss_round_queued_lost: int = 0
         self.loss_round_events: int = 0
         self.last_loss_at: int = -1
