@@ -138,8 +138,12 @@ def on_taken(t: Tcb, now: int) -> None:
 
 
 def follow_window(t: Tcb) -> None:
-    """An ACK came: the send buffer is to hold two windows. Whichever is smaller rules, cwnd or the peer's."""
-    want = 2 * min(t.cc.cwnd, t.max_snd_wnd) + INITIAL_SND_BUF
+    """An ACK came: the send buffer is to hold two windows. Whichever is smaller rules, cwnd or the peer's.
+
+    Four for an algorithm that sends on at its rate while losses are repaired: all that arrives behind the first gap
+    stays in the buffer until that is closed, a round trip later, or two where the repair was lost too.
+    """
+    want = (2 if t.cc.uses_prr else 4) * min(t.cc.cwnd, t.max_snd_wnd) + INITIAL_SND_BUF
     limit = t.snd_buf_limit
     if want > limit:
         t.snd_buf_limit = min(want, t.config.snd_buf_max)

@@ -33,6 +33,7 @@ def run(
         ("10Mbit", "40ms", "0.25bdp", "3%", 0.92),
         ("10Mbit", "40ms", "1bdp", "1%", 0.95),
         ("10Mbit", "40ms", "4bdp", "3%", 0.92),
+        ("20Mbit", "100ms", "1bdp", "3%", 0.85),
         ("1Mbit", "10ms", "1bdp", "0", 0.98),
         ("1Mbit", "10ms", "1bdp", "3%", 0.94),
     ],
@@ -68,3 +69,24 @@ def test_two_flows_of_bbr_share_a_queue_equally() -> None:
     assert result.utilisation > 0.93
     assert result.jain is not None
     assert result.jain >= 0.95
+
+
+def test_losses_in_bursts_and_reordering_cost_little() -> None:
+    for extra in ({"burst": "3%:5"}, {"reorder": "1%:5ms"}):
+        path = VirtualRun(parse_cell(rate="10Mbit", rtt="40ms", queue="1bdp", algorithm="bbr", seconds="6", **extra))
+        assert path.run().utilisation > 0.9
+
+
+def test_an_aqm_that_marks_is_heeded() -> None:
+    cell = parse_cell(rate="10Mbit", rtt="40ms", queue="codel", algorithm="bbr", seconds="6", ecn="yes")
+    result = VirtualRun(cell).run()
+    assert result.marked > 0
+    assert result.retransmitted_segments == 0
+    assert result.utilisation > 0.95
+    assert result.queue_delay_ms < 12
+
+
+def test_losses_do_not_run_the_send_buffer_dry() -> None:
+    # What waits behind a gap fills a buffer of two windows, and a flow that sends on at its rate would come to a halt.
+    path = VirtualRun(parse_cell(rate="10Mbit", rtt="200ms", queue="1bdp", loss="3%", algorithm="bbr", seconds="8"))
+    assert path.run().utilisation > 0.79

@@ -38,6 +38,7 @@ from plankroad.tcp.cc.bbr_loss import (
     update_latest_delivery_signals,
 )
 from plankroad.tcp.cc.bbr_model import (
+    bdp_multiple,
     bound_bw_for_model,
     check_full_bw_reached,
     inflight_with_headroom,
@@ -232,8 +233,9 @@ class Bbr(BbrState):
         elif cwnd < self.max_inflight or self.delivered < self.initial_window:
             cwnd += newly_delivered
         if not self.full_bw_reached and self.recovering and is_startup_overflowing(self):
-            # Startup doubles until a round of losses is over: meanwhile a segment leaves for each that arrived.
-            cwnd = min(cwnd, self.in_flight + newly_delivered)
+            # Startup doubles until a round of losses is over: meanwhile a segment leaves for each that arrived, or
+            # as many as the path holds.
+            cwnd = min(cwnd, max(self.in_flight + newly_delivered, bdp_multiple(self, self.bw, 1.0)))
         self.cwnd = max(cwnd, self.min_pipe_cwnd())
         self._bound_cwnd_for_model()
 
