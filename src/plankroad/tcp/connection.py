@@ -425,7 +425,7 @@ class Connection(Endpoint):
         before = t.snd_mss
         path_changed(t, now, mtu, link_mtu, searched)
         if t.snd_mss < before and not t.scoreboard.is_empty():
-            resend_all(t)
+            resend_all(t, now)
         self._changed()
 
     def may_reuse(self, now: int, seg: Segment) -> bool:

@@ -203,6 +203,7 @@ def _begin_data(t: Tcb, now: int, una: int) -> None:
     t.snd_una = una
     t.cwnd_filled_at = now
     t.recover = t.iss
+    t.reno_recover = t.iss
     t.round_end = una
     t.snd_sml = una
     t.scoreboard.begin(una)

@@ -12,6 +12,7 @@ from plankroad.tcp import ecn, pacing, plpmtud, prr, rate, tlp, undo
 from plankroad.tcp.config import NAGLE_CLASSIC
 from plankroad.tcp.constants import (
     CLOSED,
+    CWR,
     FAST_OPEN_PASSIVE,
     FIN_WAIT_2,
     LOSS,
@@ -119,6 +120,8 @@ def _data(t: Tcb, now: int) -> Segment | None:
         seg = _retransmission(t, now, mss, room, pipe, window_end)
         if seg is not None:
             return seg
+    else:
+        t.force_retransmit = False
     return _new_data(t, now, mss, room, pipe, window_end)
 
 
@@ -294,6 +297,9 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.snd_nxt = end
     t.snd_max = max(t.snd_max, end)
     t.last_sent = now
+    if t.probe_due == PROBE_TAIL:
+        # This is news enough.
+        t.probe_due = PROBE_NONE
     if t.congestion == OPEN and (t.dup_acks or t.scoreboard.sacked):
         t.limited_sent += length
     if t.prr.active:
@@ -385,7 +391,7 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     if t.ecn is not None:
         ecn.mark_data(t, seg, start, end)
     arm_retransmit(t, now)
-    if t.congestion == OPEN and start + len(payload) >= t.snd_nxt:
+    if t.congestion in (OPEN, CWR) and start + len(payload) >= t.snd_nxt:
         tlp.schedule(t, now)
     return seg
 
@@ -424,7 +430,7 @@ def _probe(t: Tcb, now: int) -> Segment | None:
 def _tail_probe(t: Tcb, now: int) -> Segment | None:
     """TLP_send_probe () (RFC 8985 section 7.3): new data beyond cwnd, or the last segment once more."""
     seg = None
-    if tlp.is_due(t) and t.congestion == OPEN:
+    if tlp.is_due(t) and t.congestion in (OPEN, CWR):
         mss = t.snd_mss
         pipe = t.pipe()
         seg = _new_data(t, now, mss, mss, pipe, t.snd_una + t.snd_wnd)

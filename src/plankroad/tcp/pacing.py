@@ -32,7 +32,7 @@ def update_rate(t: Tcb) -> None:
     if rate == 0 and t.rtt.srtt > 0:
         # While the window doubles each round trip the rate must too; above that a fifth more than the window keeps the
         # window what limits, not the rate.
-        window = max(t.window(), t.pipe())
+        window = max(t.window(), t.pipe(), t.snd_mss)
         rate = window * SECOND // t.rtt.srtt
         rate = rate * 2 if 2 * cc.cwnd < cc.ssthresh else rate * 6 // 5
     t.pacing_rate = rate
@@ -42,7 +42,8 @@ def is_blocked(t: Tcb, now: int) -> bool:
     """Must what is to be sent wait? Then the timer is set."""
     if t.pace_at <= now:
         return False
-    if t.pace_burst > 0:
+    if t.pace_burst > 0 or (t.cc.pacing_rate == 0 and t.scoreboard.is_empty()):
+        # With nothing in flight a rate that was reckoned from the window has nothing to be spread over.
         return False
     t.timers[TIMER_PACING] = t.pace_at
     return True

@@ -106,6 +106,7 @@ def on_timeout(t: Tcb, now: int) -> None:
     t.reno_sacked = 0
     t.dup_acks = 0
     t.recover = t.snd_nxt
+    t.reno_recover = t.snd_nxt
     t.force_retransmit = True
     t.timeouts += 1
     t.counters.timeouts += 1
@@ -126,10 +127,14 @@ def on_mark(t: Tcb, now: int) -> None:
     """The peer echoes a congestion mark: at most one reduction a round trip (RFC 3168 section 6.1.2)."""
     if t.congestion != OPEN:
         return
-    in_flight = _flight_size(t)
+    # The ACK that brings the echo has been taken off.
+    in_flight = min(_flight_size(t) + t.fresh_acked, t.cc.cwnd)
+    t.cc.on_congestion(now, SIGNAL_ECN, in_flight)
+    if t.scoreboard.is_empty():
+        # Nothing is left to be reduced by and by.
+        return
     t.congestion = CWR
     t.recover = t.snd_nxt
-    t.cc.on_congestion(now, SIGNAL_ECN, in_flight)
     # No later insight makes a mark a mistake.
     t.cc.undo_possible = False
     # RFC 9937 section 5: PRR may lead this reduction as well.
@@ -138,7 +143,7 @@ def on_mark(t: Tcb, now: int) -> None:
         t.log.event(now, t.name(), "mark", {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
 
 
-def resend_all(t: Tcb) -> None:
+def resend_all(t: Tcb, now: int) -> None:
     """Segments of the old size did not fit the path: send them again, smaller, which is no sign of congestion.
 
     RFC 1191 section 6.5 (and RFC 8201 section 5.4): a retransmission caused by a Packet Too Big message should not
@@ -154,6 +159,8 @@ def resend_all(t: Tcb) -> None:
     t.undo_marker = -1
     tlp.cancel(t)
     t.timers[TIMER_REORDER] = NEVER
+    if t.congestion == RECOVERY:
+        t.cc.on_recovery_exit(now)
     if t.congestion != LOSS:
         # What is marked lost is no reason for a recovery: a round trip from now all of it has been repeated.
         t.congestion = RESIZE
@@ -190,7 +197,7 @@ def _tell_losses(t: Tcb, now: int) -> None:
         t.lost_total += length
         if sent.ever_retransmitted:
             t.counters.lost_retransmissions += 1
-        t.cc.on_lost(now, length, sent.tx_in_flight, t.lost_total - sent.lost_before, sent.app_limited)
+        t.cc.on_lost(now, length, max(sent.tx_in_flight, length), t.lost_total - sent.lost_before, sent.app_limited)
     board.fresh_losses.clear()
 
 
@@ -200,6 +207,7 @@ def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
     in_flight = _flight_size(t)
     t.congestion = RECOVERY
     t.recover = t.snd_nxt
+    t.reno_recover = t.snd_nxt
     t.force_retransmit = True
     undo.begin(t, now, False)
     tlp.cancel(t)
@@ -251,13 +259,13 @@ def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
         elif duplicate:
             board = t.scoreboard
             t.reno_sacked = min(t.reno_sacked + mss, t.flight_size() - board.lost + board.retransmitted)
-    elif t.congestion in (OPEN, CWR) and duplicate:
+    elif duplicate:
         t.dup_acks += 1
         # RFC 3042: the first two duplicates each let one new segment out, for one has left the network.
         t.reno_sacked = min(t.dup_acks * mss, most)
         # RFC 6582 section 3.2 (2): "When the third duplicate ACK is received, the TCP sender first checks the value of
         # recover to see if the Cumulative Acknowledgment field covers more than recover."
-        if t.dup_acks >= DUP_THRESH and t.snd_una > t.recover:
+        if t.dup_acks >= DUP_THRESH and t.snd_una > t.reno_recover:
             if t.scoreboard.mark_first_lost(mss):
                 # Without SACK nobody knows what else is lost: an MTU probe's loss is a loss like others.
                 plpmtud.only_probe_lost(t, now)

@@ -544,10 +544,13 @@ class Scoreboard:
         if i + 1 < len(ranges) and ranges[i + 1].sacked:
             sent.end = ranges[i + 1].end
             sent.segments += ranges[i + 1].segments
+            sent.tx_in_flight = max(sent.tx_in_flight, ranges[i + 1].tx_in_flight)
             del ranges[i + 1]
         if i > self._head and ranges[i - 1].sacked:
             ranges[i - 1].end = sent.end
             ranges[i - 1].segments += sent.segments
+            # Should the peer renege, the whole is one range again.
+            ranges[i - 1].tx_in_flight = max(ranges[i - 1].tx_in_flight, sent.tx_in_flight)
             del ranges[i]
             i -= 1
         return i

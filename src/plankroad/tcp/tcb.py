@@ -164,6 +164,7 @@ class Tcb:
         "released",
         "remote_addr",
         "remote_port",
+        "reno_recover",
         "reno_sacked",
         "reset_seq",
         "reset_with_ack",
@@ -342,7 +343,8 @@ class Tcb:
         self.fresh_acked: int = 0  # of the octets this ACK acknowledges, those that SACK had not reported
         self.limited_sent: int = 0  # octets of new data sent because of duplicate ACKs (RFC 3042)
         self.reno_sacked: int = 0  # without SACK: octets that duplicate ACKs say have left the network
-        self.recover: int = iss  # RecoveryPoint; `recover` of RFC 6582
+        self.recover: int = iss  # RecoveryPoint: where the present recovery ends
+        self.reno_recover: int = iss  # `recover` of RFC 6582: of fast recoveries and timeouts alone
         self.rack: Rack = Rack()
         self.prr: Prr = Prr()
         self.tlp_end_seq: int = -1  # TLP.end_seq; -1: no probe is in flight

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from plankroad.tcp import ecn
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
-from plankroad.tcp.constants import OPEN, TIMER_PROBE, TIMER_RETRANSMIT
+from plankroad.tcp.constants import CWR, OPEN, TIMER_PROBE, TIMER_RETRANSMIT
 from plankroad.units import MILLISECOND, NEVER, SECOND
 
 if TYPE_CHECKING:
@@ -27,7 +27,14 @@ _SLACK: Final = 2 * MILLISECOND
 def schedule(t: Tcb, now: int) -> None:
     """New data was sent, or acknowledged: start or restart the probe timer (section 7.2), if a probe makes sense."""
     board = t.scoreboard
-    if t.congestion != OPEN or not t.sack_ok or board.sacked_segments or board.is_empty() or t.snd_wnd == 0:
+    if (
+        t.congestion not in (OPEN, CWR)
+        or not t.sack_ok
+        or board.sacked_segments
+        or board.is_empty()
+        or t.snd_wnd == 0
+        or not is_due(t)  # or data that is written all the time would put off the last resort for ever
+    ):
         t.timers[TIMER_PROBE] = NEVER
         return
     if t.rtt.samples:
@@ -76,6 +83,7 @@ def process_ack(t: Tcb, now: int, duplicate: bool, dsack_end: int) -> None:
         t.tlp_end_seq = -1
         t.counters.tail_loss_repaired += 1
         if t.congestion == OPEN:
+            t.undo_marker = -1
             t.cc.on_congestion(now, SIGNAL_LOSS, min(t.cc.cwnd, max(t.flight_size(), t.snd_mss)))
             t.cc.on_recovery_exit(now)
             if t.ecn is not None:

@@ -32,9 +32,8 @@ def begin(t: Tcb, now: int, timeout: bool) -> None:
 
 def on_retransmit(t: Tcb, length: int) -> None:
     """Octets are sent again."""
-    if t.undo_marker < 0:
-        return
-    t.undo_octets += length
+    if t.undo_marker >= 0 and t.congestion != OPEN:
+        t.undo_octets += length
 
 
 def on_dsack(t: Tcb, now: int, left: int, right: int) -> bool:
