@@ -75,7 +75,8 @@ def main() -> NoReturn:
     try:
         # What a command exits with is returned; a command that just ends returns None.
         status = cli.main(prog_name="plankroad", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # `plankroad ... >&-`
+            sys.stdout.flush()
     except click.ClickException as exc:
         exc.show()
         sys.exit(exc.exit_code)

@@ -31,6 +31,11 @@ DISCIPLINES: Final = ("codel", "fq_codel", "pie", "red")
 #: Buffers of both programs hold so many times what the path and its queue do, and this much at least.
 BUFFER_FACTOR: Final = 4
 LEAST_BUFFER: Final = 4 * 1024 * 1024
+#: The longest queue that makes sense, in BDP.
+MOST_BDP: Final = 1000
+
+#: The most that a connection may have (`TcpConfig`).
+MOST_BUFFER: Final = 1 << 30
 
 #: What a discipline is reckoned to hold when buffers are sized; it keeps itself far below.
 DISCIPLINE_BDP: Final = 4
@@ -174,7 +179,7 @@ class Cell:
     def buffer_bytes(self) -> int:
         """What the send and receive buffers of either end may grow to, so that no window is the limit."""
         waiting = self.queue_bytes or self.queue_packets * MTU or DISCIPLINE_BDP * self.bdp
-        return max(LEAST_BUFFER, BUFFER_FACTOR * (self.bdp + waiting))
+        return min(max(LEAST_BUFFER, BUFFER_FACTOR * (self.bdp + waiting)), MOST_BUFFER)
 
     @property
     def forth(self) -> int:
@@ -312,7 +317,10 @@ def parse_queue(text: str) -> CellQueue:
     match = _BDP.fullmatch(written)
     if match is not None:
         number = match["number"]
-        return CellQueue("bdp", float(number) if number else int(match["top"]) / int(match["bottom"]))
+        amount = float(number) if number else int(match["top"]) / int(match["bottom"])
+        if amount > MOST_BDP:
+            raise ValueError(f"queue: {text!r} is more than {MOST_BDP} BDP, which no path has")
+        return CellQueue("bdp", amount)
     match = _PACKETS.fullmatch(written)
     if match is not None:
         return CellQueue("packets", float(match["number"]))

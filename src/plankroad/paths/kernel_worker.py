@@ -336,9 +336,13 @@ class Worker:
                     continue
             except OSError as error:
                 answer = {"error": str(error.strerror or error), "errno": error.errno or 0}
-            self.channel.send(answer, fds)
-            for fd in fds:
-                os.close(fd)
+            try:
+                self.channel.send(answer, fds)
+            except (BrokenPipeError, ConnectionResetError):
+                return  # whoever asked is gone: an interrupt
+            finally:
+                for fd in fds:
+                    os.close(fd)
 
 
 def _sample(now: int, flow: socket.socket) -> list[int]:
