@@ -189,7 +189,7 @@ def test_reordering_causes_no_retransmission_once_it_is_known(depth: int) -> Non
 
 def test_looking_for_losses_costs_what_it_finds() -> None:
     # Section 6.2, at the end: the ranges that are looked at are those that are lost, and one more.
-    peer = flight(60, wnd=65535)
+    peer = flight(60)
     board = peer.conn.tcb.scoreboard
     peer.segment(".", ack=at(0), sack=[(at(1), at(2))])
     assert board.oldest is board.first()
