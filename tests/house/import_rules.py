@@ -29,6 +29,7 @@ ORDER: Final = (
     ("sim",),
     ("testing",),
     ("paths",),
+    ("packetdrill",),
     ("cli",),
     ("__main__",),
 )

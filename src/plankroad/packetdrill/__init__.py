@@ -1,0 +1,1 @@
+"""Packet scripts in packetdrill's language: read, run in virtual time or against the kernel, and judged."""
