@@ -129,7 +129,7 @@ class Ground(ABC):
 
     @abstractmethod
     def command(self, text: str) -> CommandResult:
-        """Carry out a command in backticks. UnknownCommand names one that the ground does not know."""
+        """Carry out a command in backticks. UnknownCommandError names one that the ground does not know."""
 
     @abstractmethod
     def close(self) -> None:
