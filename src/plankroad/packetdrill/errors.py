@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from plankroad.packetdrill.syntax import Location
+
 
 class ScriptError(Exception):
     """The script, its command or its profile cannot be carried out as it stands; the text says what and why."""
@@ -13,3 +15,15 @@ class UnknownCommandError(ScriptError):
 
 class NotApplicableError(ScriptError):
     """A declared table says that the stack has no counterpart for what the script needs; the text is the reason."""
+
+
+class BadScriptError(ScriptError):
+    """What is wrong with the text of a script, and where: `file:line:column: message`. Bad text raises nothing else.
+
+    `where` is None where no place can be named.
+    """
+
+    def __init__(self, where: Location | None, message: str) -> None:
+        super().__init__(f"{where}: {message}" if where is not None else message)
+        self.where = where
+        self.message = message
