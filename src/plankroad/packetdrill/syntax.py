@@ -104,7 +104,7 @@ class String:
 
 @dataclass(slots=True)
 class Binary:
-    """`left operator right`; operators are `|`, `&`, `^`, `+`, `-`, `*`, `<<` and `>>`, `|` by far the most usual."""
+    """`left operator right`; operators are `|`, `&`, `^`, `<<` and `>>`, bound as in C; `|` is the usual one."""
 
     operator: str
     left: Expression
@@ -190,7 +190,7 @@ class IpFields:
 
 @dataclass(slots=True)
 class Ports:
-    """`8080 > 40000` before the flags: source and destination port of this packet."""
+    """`8080 > 40000` (or `8080 -> 40000`) before the flags: source and destination port of this packet."""
 
     source: int
     destination: int
