@@ -1,8 +1,8 @@
 """A small reader of shell text: what stands between backticks in a script, and the files that it names.
 
-It knows words, quotes, `$NAME`, `${NAME}`, `$((...))`, `$(...)`, comments, `;`, `&&`, `||`, `!`, pipes, groups `{ ...; }`
-and `( ... )`, `if ...; then ...; else ...; fi`, assignments and redirections. That is what the public scripts use; the
-rest of the language (loops, functions, patterns, here-documents) is refused by name, never taken for something else.
+It knows words, quotes, `$NAME`, `${NAME}`, `$((...))`, `$(...)`, comments, `;`, `&&`, `||`, `!`, pipes, groups, `if`,
+assignments and redirections. That is what the public scripts use; the rest of the language (loops, functions, patterns,
+here-documents) is refused by name, never taken for something else.
 
 `parse` makes a `Program` of text, `Interpreter` runs it. What a command does is not known here: the interpreter asks
 `Interpreter.execute`, which `commands` fills in.
@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-OPERATORS: Final = ("&>>", "&&", "||", ";;", "<<<", "<<", "&>", ">>", ">&", "<&", ";", "|", "&", "(", ")", "<", ">", "\n")
+OPERATORS: Final = (
+    *("&>>", "&&", "||", ";;", "<<<", "<<", "&>", ">>", ">&", "<&", ";", "|", "&"),
+    *("(", ")", "<", ">", "\n"),
+)
 _UNSUPPORTED: Final = ("for", "while", "until", "case", "function", "select", "[[", "coproc", "time")
 _RESERVED: Final = ("if", "then", "elif", "else", "fi", "{", "}", "!")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -76,7 +79,7 @@ class Simple:
 
 @dataclass
 class Pipeline:
-    """Commands whose output is the next one's input; `negated` by `!`. `joined` to what is before by `;`, `&&`, `||`."""
+    """Commands whose output is the next one's input; `negated` by `!`; `joined` to what is before by ;, && or ||."""
 
     commands: list[Simple]
     negated: bool = False
@@ -171,7 +174,7 @@ class _Lexer:
         return word
 
     def _is_pattern(self) -> bool:
-        """`[` by itself is the command, `[[` is refused later; with a `]` behind it in the same word it is a pattern."""
+        """`[` by itself is the command, `[[` is refused later; with more in the same word it is a pattern."""
         rest = re.compile(r"\[+(?=[\s;|&]|$)").match(self.text, self.at)
         return rest is None
 
@@ -369,9 +372,9 @@ def parse(text: str) -> Program:
 
 
 class Interpreter:
-    """Runs programs. `execute(words, stdin)` carries a command out; `read` and `write` are the files redirections name.
+    """Runs programs. `execute(words, stdin)` carries a command out; `read`, `write` are the files redirections name.
 
-    `variables` are the shell's; `arguments` those of the script that is being read. `status` is that of the last command.
+    `variables` are the shell's; `arguments` those of the script that is being read; `status` of the last command.
     """
 
     def __init__(
@@ -610,7 +613,7 @@ _LEVELS: Final = (
 
 
 def arithmetic(text: str, variables: dict[str, str]) -> int:
-    """The value of what stands in `$((...))`: whole numbers (also 0x.. and 0..), names, operators of C but assignments."""
+    """The value of what stands in `$((...))`: whole numbers (also 0x.. and 0..), names, operators of C."""
     tokens = re.findall(r"0[xX][0-9a-fA-F]+|\d+|[A-Za-z_]\w*|<<|>>|<=|>=|==|!=|&&|\|\||[-+*/%()<>&|^~!]|\S", text)
     at = 0
 
@@ -690,7 +693,7 @@ def _apply(operator: str, a: int, b: int, fail: Callable[[], ShellError]) -> int
 
 
 def number(text: str) -> int:
-    """A whole number as the shell and sysctl write it: decimal, 0x.. or, with a leading 0, octal. ShellError if none."""
+    """A whole number as shell and sysctl write it: decimal, 0x.. or, with a leading 0, octal. ShellError if none."""
     sign = -1 if text.startswith("-") else 1
     digits = text.lstrip("+-")
     try:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from plankroad.tcp.config import INITIAL_SND_BUF
 from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MILLISECOND, NEVER
@@ -143,7 +142,7 @@ def follow_window(t: Tcb) -> None:
     Four for an algorithm that sends on at its rate while losses are repaired: all that arrives behind the first gap
     stays in the buffer until that is closed, a round trip later, or two where the repair was lost too.
     """
-    want = (2 if t.cc.uses_prr else 4) * min(t.cc.cwnd, t.max_snd_wnd) + INITIAL_SND_BUF
+    want = (2 if t.cc.uses_prr else 4) * min(t.cc.cwnd, t.max_snd_wnd) + t.config.snd_buf_start
     limit = t.snd_buf_limit
     if want > limit:
         t.snd_buf_limit = min(want, t.config.snd_buf_max)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from plankroad.tcp.cc.base import SLOW_START_LIMIT
 from plankroad.tcp.cc.registry import names
 from plankroad.tcp.constants import MAX_WIND_SHIFT
 from plankroad.tcp.ecnstate import ECN_ACCURATE, ECN_OFF, ECN_ON, ECN_PASSIVE
@@ -22,6 +23,9 @@ MTU_PROBING_ON: Final = "on"
 INITIAL_RCV_BUF: Final = 256 * 1024
 #: What an automatic send buffer begins with, and has beside two windows.
 INITIAL_SND_BUF: Final = 256 * 1024
+#: RFC 8985 section 7.2, TLP.max_ack_delay: what a peer may wait with the acknowledgement of a single segment; 40 ms in
+#: most stacks. Where it waits longer the round trips that we measure show it, and a needless probe costs one segment.
+MAX_ACK_DELAY: Final = 50 * MILLISECOND
 
 
 @dataclass
@@ -33,14 +37,16 @@ class TcpConfig:
     """
 
     # Buffers
-    #: Bytes the program may write ahead of what the peer acknowledged (SO_SNDBUF). 0: as many as two windows, up to
-    #: `snd_buf_max`; it begins with 256 KiB. A number fixes it.
+    #: Bytes the program may write ahead of what the peer acknowledged (SO_SNDBUF). 0: as many as two windows and
+    #: `snd_buf_start`, up to `snd_buf_max`; it begins with `snd_buf_start`. A number fixes it.
     snd_buf: int = 0
+    snd_buf_start: int = INITIAL_SND_BUF
     snd_buf_max: int = 64 * 1024 * 1024
-    #: Bytes kept for a program that does not read; bounds the window offered (SO_RCVBUF). 0: it begins with 256 KiB and
-    #: grows to what a program that reads needs on its path, up to `rcv_buf_max`. A number fixes it. The window scale
-    #: is chosen for it when the connection opens: what is set later offers no more than that can tell.
+    #: Bytes kept for a program that does not read; bounds the window offered (SO_RCVBUF). 0: it begins with
+    #: `rcv_buf_start` and grows to what a program that reads needs on its path, up to `rcv_buf_max`. A number fixes it.
+    #: The window scale is chosen for it when the connection opens: what is set later offers no more than that can tell.
     rcv_buf: int = 0
+    rcv_buf_start: int = INITIAL_RCV_BUF
     rcv_buf_max: int = 64 * 1024 * 1024
 
     # Sending
@@ -56,6 +62,9 @@ class TcpConfig:
     pacing: bool = True
     #: Initial window in segments (RFC 6928).
     initial_window: int = 10
+    #: L of RFC 3465 section 2.3: the segments that one ACK adds to cwnd in slow start at most, where nothing is paced.
+    #: 0: all that it acknowledges, as Linux does; then an ACK for many segments lets a burst out.
+    slow_start_limit: int = SLOW_START_LIMIT
     #: Shrink cwnd to the initial window after an idle period longer than RTO (RFC 5681 section 4.1). Off: it is kept
     #: for five minutes, as one that has to prove itself (RFC 7661).
     idle_restart: bool = True
@@ -84,6 +93,8 @@ class TcpConfig:
     #: but "off" agree to accurate feedback. An algorithm that lives by marks (dctcp) asks where this says "passive".
     #: On a living connection "off" ends marking what is sent, and anything else resumes it, if it was agreed.
     ecn: str = ECN_PASSIVE
+    #: Agree to accurate feedback where a peer asks for it. Off: it gets RFC 3168's.
+    accurate_ecn: bool = True
     #: IPv4 source route (MUST-51): router addresses to go through, as 4-byte strings.
     source_route: tuple[bytes, ...] = ()
 
@@ -100,12 +111,20 @@ class TcpConfig:
     min_rto: int = 200 * MILLISECOND
     #: RFC 6298 (2.5): at least 60 s.
     max_rto: int = 60 * SECOND
+    #: Probe for the loss of the end of a flight (RFC 8985 section 7).
+    tail_loss_probes: bool = True
+    #: TLP.max_ack_delay of RFC 8985 section 7.2: what a peer may wait with the acknowledgement of a single segment.
+    max_ack_delay: int = MAX_ACK_DELAY
+    #: Find out without timestamps whether a timeout was a mistake (RFC 5682).
+    frto: bool = True
     #: R1 (RFC 9293 section 3.8.3): retransmissions after which the program and IP hear of the trouble.
     r1: int = 3
     #: R2: time without an answer after which a connection is given up (SHLD-11: at least 100 s). 0 = never (MUST-21).
     r2: int = 900 * SECOND
     #: R2 of a SYN (MUST-23: at least 3 minutes).
     syn_timeout: int = 180 * SECOND
+    #: SYN retransmissions after which an attempt to connect is given up (TCP_SYNCNT), 0 = `syn_timeout` alone rules.
+    syn_retries: int = 0
     #: SYN retransmissions after which a standing soft ICMP error ends an attempt to connect, 0 = never. RFC 5461.
     syn_soft_error_retries: int = 2
     #: User timeout (TCP_USER_TIMEOUT): bounds R2 and keep-alive; 0 = R2 alone. Offered to the peer (RFC 5482) if > 0.
@@ -188,7 +207,7 @@ class TcpConfig:
 
     def initial_rcv_buf(self) -> int:
         """The receive buffer of a new connection, bytes."""
-        return self.rcv_buf if self.rcv_buf else min(INITIAL_RCV_BUF, self.rcv_buf_max)
+        return self.rcv_buf if self.rcv_buf else min(self.rcv_buf_start, self.rcv_buf_max)
 
     def largest_rcv_buf(self) -> int:
         """What it may come to: the window scale of the SYN must be able to tell it."""
@@ -196,7 +215,7 @@ class TcpConfig:
 
     def initial_snd_buf(self) -> int:
         """The send buffer of a new connection, bytes."""
-        return self.snd_buf if self.snd_buf else min(INITIAL_SND_BUF, self.snd_buf_max)
+        return self.snd_buf if self.snd_buf else min(self.snd_buf_start, self.snd_buf_max)
 
     def copy(self) -> TcpConfig:
         """The same choices in an object of their own."""
@@ -209,12 +228,15 @@ class TcpConfig:
 _FOREVER: Final = 365 * 24 * 3600 * SECOND
 _BOUNDS: Final = (
     ("snd_buf", 1024, 1 << 30),
+    ("snd_buf_start", 1024, 1 << 30),
     ("snd_buf_max", 1024, 1 << 30),
     ("rcv_buf", 1024, 65535 << MAX_WIND_SHIFT),
     ("mtu_base", 576, 65535),
+    ("rcv_buf_start", 1024, 65535 << MAX_WIND_SHIFT),
     ("rcv_buf_max", 1024, 65535 << MAX_WIND_SHIFT),
     ("cork_limit", MILLISECOND, 60 * SECOND),
     ("initial_window", 1, 1000),
+    ("slow_start_limit", 0, 1 << 30),
     ("ttl", 1, 255),
     ("tos", 0, 255),
     ("delayed_ack", 0, 500 * MILLISECOND - 1),
@@ -222,9 +244,11 @@ _BOUNDS: Final = (
     ("initial_rto", MILLISECOND, 60 * SECOND),
     ("min_rto", MILLISECOND, 60 * SECOND),
     ("max_rto", MILLISECOND, 3600 * SECOND),
+    ("max_ack_delay", 0, SECOND),
     ("r1", 1, 1000),
     ("r2", 0, _FOREVER),
     ("syn_timeout", SECOND, _FOREVER),
+    ("syn_retries", 0, 1000),
     ("syn_soft_error_retries", 0, 1000),
     ("user_timeout", 0, _FOREVER),
     ("user_timeout_min", 0, _FOREVER),

@@ -105,7 +105,7 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
     if flags and t.config.ecn != ECN_OFF:
         # RFC 9768 section 3.1.3: "any combination other than (0,0,0), (0,1,1) or (1,1,1) ... as if the three flags had
         # been set to (1,1,1)".
-        mode = CLASSIC if flags == CWR | ECE else ACCECN
+        mode = CLASSIC if flags == CWR | ECE or not t.config.accurate_ecn else ACCECN
     e = t.ecn
     if t.state == SYN_SENT:
         # Simultaneous open: each answers the other's SYN as a server would. The peer does so with ours, so what it did

@@ -24,7 +24,8 @@ NEW_SEGMENTS: Final = 2
 
 
 def begin(t: Tcb, again: bool) -> None:
-    """The retransmission timer expired. `again`: in a recovery that was not over, which step 1 rules out."""
+    """The retransmission timer expired. `again`: in a recovery that was not over, which step 1 rules out, or
+    where the program wants none of this."""
     t.frto = FRTO_OFF if again else FRTO_FIRST
     t.frto_new = 0
 

@@ -8,6 +8,7 @@ from typing import Final
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
 from plankroad.tcp import ecn, pacing, tlp
 from plankroad.tcp.autotune import begin as begin_autotuning
+from plankroad.tcp.cc.base import MAX_CWND, SLOW_START_LIMIT
 from plankroad.tcp.cc.registry import create
 from plankroad.tcp.constants import (
     ESTABLISHED,
@@ -125,6 +126,10 @@ def start_congestion_control(t: Tcb) -> None:
     """A new instance of the algorithm that is configured."""
     t.cc = create(t.config.congestion_control, t.snd_mss, initial_window(t))
     t.cc.paced = t.config.pacing and t.cc.paced
+    limit = t.config.slow_start_limit
+    if limit != SLOW_START_LIMIT:
+        # The program's choice; the default leaves an algorithm's own alone.
+        t.cc.slow_start_limit = limit if limit else MAX_CWND
 
 
 def adopt_user_timeout(t: Tcb, seg: Segment) -> None:

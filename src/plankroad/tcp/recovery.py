@@ -91,7 +91,7 @@ def on_timeout(t: Tcb, now: int) -> None:
     in_flight = _flight_size(t)
     if t.retries == 0:
         undo.begin(t, now, True)
-    frto.begin(t, t.retries > 0 or t.congestion in (LOSS, RECOVERY))
+    frto.begin(t, t.retries > 0 or t.congestion in (LOSS, RECOVERY) or not t.config.frto)
     tlp.cancel(t)
     t.timers[TIMER_REORDER] = NEVER
     t.congestion = LOSS

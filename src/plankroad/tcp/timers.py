@@ -125,6 +125,10 @@ def _retransmit_syn(t: Tcb, now: int) -> None:
         if t.retries >= config.synack_retries:
             end_connection(t, now, errno.ETIMEDOUT)
             return
+    elif 0 < config.syn_retries <= t.retries:
+        t.counters.retransmission_giveups += 1
+        end_connection(t, now, _timeout_errno(t))
+        return
     elif _given_up(t, now, t.user_timeout or config.syn_timeout):
         return
     elif t.soft_error not in (0, errno.ETIMEDOUT) and 0 < config.syn_soft_error_retries <= t.retries:

@@ -16,10 +16,6 @@ from plankroad.units import MILLISECOND, NEVER, SECOND
 if TYPE_CHECKING:
     from plankroad.tcp.tcb import Tcb
 
-#: TLP.max_ack_delay: what a peer may wait with the acknowledgement of a single segment; 40 ms in most stacks. Where it
-#: waits longer the round trips that we measure show it, and a needless probe costs one segment.
-MAX_ACK_DELAY: Final = 50 * MILLISECOND
-
 #: What clocks and wake-ups of two hosts are off by; matters where the round trip is shorter than that.
 _SLACK: Final = 2 * MILLISECOND
 
@@ -30,6 +26,7 @@ def schedule(t: Tcb, now: int) -> None:
     if (
         t.congestion not in (OPEN, CWR)
         or not t.sack_ok
+        or not t.config.tail_loss_probes
         or board.sacked_segments
         or board.is_empty()
         or t.snd_wnd == 0
@@ -40,7 +37,7 @@ def schedule(t: Tcb, now: int) -> None:
     if t.rtt.samples:
         pto = 2 * t.rtt.srtt + _SLACK
         if t.snd_nxt - t.snd_una <= t.snd_mss:
-            pto += MAX_ACK_DELAY
+            pto += t.config.max_ack_delay
     else:
         pto = SECOND
     # "If Now() + PTO > TCP_RTO_expiration(): PTO = TCP_RTO_expiration() - Now()".

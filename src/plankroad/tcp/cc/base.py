@@ -26,6 +26,9 @@ INITIAL_SSTHRESH: Final = 0x7FFF_FFFF
 #: No window of TCP is larger (RFC 7323 section 2.3), so no congestion window need be.
 MAX_CWND: Final = 1 << 30
 
+#: RFC 3465 section 2.3: "implementations MAY use L=2*SMSS bytes and MUST NOT use L > 2*SMSS bytes".
+SLOW_START_LIMIT: Final = 2
+
 
 class AckSample:
     """What one incoming ACK said. Bytes and nanoseconds.
@@ -185,8 +188,7 @@ class CongestionControl:
         self.uses_prr: bool = True
         self.ecn_by_sample: bool = False
         self.wants_ecn: bool = False
-        # RFC 3465 section 2.3: "implementations MAY use L=2*SMSS bytes and MUST NOT use L > 2*SMSS bytes".
-        self.slow_start_limit: int = 2
+        self.slow_start_limit: int = SLOW_START_LIMIT
         # What the last `on_congestion` changed, for `on_spurious`.
         self.prior_cwnd: int = 0
         self.prior_ssthresh: int = 0

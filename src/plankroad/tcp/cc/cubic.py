@@ -120,7 +120,7 @@ class Cubic(CongestionControl):
         if hystart is None:
             return super().slow_start(sample, acked)
         # RFC 9406 section 4.2: cwnd = cwnd + min(N, L * SMSS), a quarter of it in CSS. L is infinite with pacing.
-        increment = acked if self.paced else min(acked, hystart.limit * self.smss)
+        increment = acked if self.paced else min(acked, max(hystart.limit, self.slow_start_limit) * self.smss)
         if hystart.phase == CONSERVATIVE:
             increment = max(increment // CSS_GROWTH_DIVISOR, 1)
         self.cwnd = min(self.cwnd + increment, MAX_CWND, self.ssthresh)
