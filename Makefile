@@ -16,7 +16,7 @@ SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
-.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check bench clean venv
+.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance bench clean venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -25,6 +25,7 @@ help:
 	@echo "make paths    measure TCP on a grid of paths; a page with plots: make paths ARGS='--html page.html'"
 	@echo "make test     ruff, mypy, import direction, then pytest twice: pure Python, compiled"
 	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
+	@echo "make conformance  make docs/conformance*.md anew from what the tests claim"
 	@echo "make bench    measure both builds"
 	@echo "make snapshots  make docs/snapshots anew, to be looked at and committed"
 	@echo "make clean    remove what was built, $(VENV) too"
@@ -96,6 +97,10 @@ test-compiled:
 
 check: venv $(VENV)/.tools
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest -m "not root and not slow" $(ARGS)
+
+# Needs nothing but Python.
+conformance: venv
+	$(BIN)/python -m tests.conformance.pages
 
 bench: setup
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python scripts/bench.py $(ARGS)

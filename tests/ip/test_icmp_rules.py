@@ -37,6 +37,7 @@ def test_ordinary_packets_are_answered() -> None:
     assert allowed4("8.8.8.8", "10.0.0.1", 6)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-g", "RFC1122-3.2.2-j")
 @pytest.mark.parametrize(
     ("src", "dst"),
     [
@@ -59,6 +60,7 @@ def test_addresses_that_are_no_single_hosts_get_no_error(src: str, dst: str) -> 
     assert not allowed4(src, dst)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-h", "RFC1122-3.2.2-i")
 def test_link_broadcasts_and_later_fragments_get_no_error() -> None:
     # RFC 1122 section 3.2.2
     assert not allowed4("10.0.0.2", "10.0.0.1", link=True)
@@ -71,6 +73,7 @@ def test_within_the_host_loopback_addresses_get_errors() -> None:
     assert not may_send_error_ipv4(packet, parse_ipv4(packet), US)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-f")
 @pytest.mark.parametrize("kind", range(20))
 def test_icmp_errors_get_no_error_and_queries_do(kind: int) -> None:
     # RFC 1122 section 3.2.2; a type that is not known may be an error
@@ -117,6 +120,7 @@ def test_ipv6_errors_and_redirects_get_no_error(kind: int, expected: bool) -> No
     assert not allowed6(src, dst, 58, b"")
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-b", "RFC1122-3.2.2-c", "RFC1122-3.2.2-e", "RFC1122-3.4-f")
 @given(st.integers(0, 1400), st.integers(0, 10))
 def test_an_ipv4_error_quotes_as_much_as_fits(size: int, words: int) -> None:
     # RFC 1812 section 4.3.2.3: 576 bytes at most; RFC 1122 section 3.2.2: "Included octets same as received"

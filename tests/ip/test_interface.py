@@ -22,6 +22,7 @@ def test_bad_interfaces_are_refused() -> None:
         Interface(0, "x", 1500, True, b"\x01\0\0\0\0\x01")
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-e")
 @pytest.mark.parametrize(
     ("address", "length"),
     [
@@ -64,6 +65,7 @@ def test_tentative_and_duplicate_addresses_are_not_own() -> None:
     assert not interface.owns(ip("10.0.0.1"))
 
 
+@pytest.mark.requirement("RFC1122-3.3.6-a", "RFC1122-3.3.6-d")
 def test_broadcast_addresses_of_all_forms_are_recognized() -> None:
     # RFC 1122 section 3.3.6
     interface = Interface(0, "x", 1500)
@@ -75,6 +77,7 @@ def test_broadcast_addresses_of_all_forms_are_recognized() -> None:
         assert not interface.is_broadcast(ip(text)), text
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-a", "RFC1122-3.2.2.9-a", "RFC1122-3.2.2.9-b")
 def test_on_link_finds_the_longest_prefix() -> None:
     interface = Interface(0, "x", 1500)
     interface.add_address(ip("10.1.2.3"), 8)
@@ -108,6 +111,7 @@ def test_groups_are_counted() -> None:
         interface.join(ip("10.0.0.1"))
 
 
+@pytest.mark.requirement("RFC1122-3.3.7-c")
 def test_hosts_listen_to_all_hosts_and_routers_to_all_routers() -> None:
     # RFC 1122 section 3.3.7; RFC 4291 section 2.8
     interface = Interface(0, "x", 1500)

@@ -84,6 +84,7 @@ def test_a_silent_neighbour_is_asked_three_times_a_second_apart_and_its_packets_
     assert bench.cache.counters.unreachable_dropped == 2
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-b")
 @peers
 def test_an_old_confirmation_is_noticed_when_the_neighbour_is_used(bench: Bench, peer: bytes) -> None:
     # RFC 4861 section 7.3.3: REACHABLE, STALE, DELAY, PROBE, REACHABLE
@@ -125,6 +126,7 @@ def test_a_neighbour_that_went_away_is_probed_and_forgotten(bench: Bench, peer: 
     assert bench.idle()
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-e", "RFC1122-3.3.1.4-f")
 @peers
 def test_upper_layers_confirm(bench: Bench, peer: bytes) -> None:
     # RFC 4861 section 7.3.1
@@ -179,6 +181,7 @@ def test_asking_again_keeps_to_one_request_a_second(bench: Bench) -> None:
     assert len(bench.frames()) == 1
 
 
+@pytest.mark.requirement("RFC1122-3.3.6-e")
 def test_groups_and_broadcasts_are_mapped(bench: Bench) -> None:
     # RFC 1112 section 6.4, RFC 2464 section 7
     def mac(text: str) -> str:
@@ -247,6 +250,7 @@ def test_a_scan_does_not_push_out_neighbours(make_bench: Callable[..., Bench]) -
     assert not bench.cache.incomplete
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-c")
 def test_idle_neighbours_cost_nothing(bench: Bench) -> None:
     """No timer runs for what is only remembered, and the heap does not grow with what was."""
     for round_ in range(50):
@@ -278,6 +282,7 @@ def gateway(bench: Bench) -> bytes:
     return found.gateway
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-a")
 def test_a_dead_gateway_is_avoided_and_taken_again_when_it_answers(bench: Bench) -> None:
     # RFC 1122 sections 3.3.1.4 and 3.3.1.5
     dead_gateway(bench)
@@ -295,6 +300,7 @@ def test_a_dead_gateway_is_avoided_and_taken_again_when_it_answers(bench: Bench)
     assert bench.state(PEER4) == "REACHABLE"
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-d")
 def test_a_dead_gateway_is_not_asked_after_when_there_is_nothing_to_send(bench: Bench) -> None:
     # RFC 1122 section 3.3.1.4: gateways are asked after only while there is traffic
     dead_gateway(bench)

@@ -63,6 +63,7 @@ def assert_empty(into: FragmentTable) -> None:
 families = pytest.mark.parametrize("family", [4, 6])
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.4-a", "RFC1122-3.3.2-a")
 @given(st.integers(0, 2**32), st.sampled_from([4, 6]), st.integers(9, 9000))
 def test_any_order_and_any_duplicates_give_the_packet_once(seed: int, family: int, size: int) -> None:
     rng = random.Random(seed)
@@ -310,6 +311,7 @@ def test_congestion_marks_survive_reassembly(family: int, marks: list[int], expe
     assert_empty(into)
 
 
+@pytest.mark.requirement("RFC1122-3.3.2-f")
 @pytest.mark.parametrize(("family", "lifetime"), [(4, 30 * SECOND), (6, 60 * SECOND)])
 def test_a_datagram_is_given_up_in_time_and_its_first_fragment_returned(family: int, lifetime: int) -> None:
     # RFC 1122 section 3.3.2; RFC 8200 section 4.5: from the first-arriving fragment on
@@ -405,6 +407,7 @@ def test_numbers_that_make_no_sense_are_refused() -> None:
             table(**limits)
 
 
+@pytest.mark.requirement("RFC1122-3.3.2-b", "RFC1122-3.3.2-c")
 def test_emtu_r_is_configurable() -> None:
     # RFC 1122 section 3.3.2
     into = table(ipv4_max_size=576)

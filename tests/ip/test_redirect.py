@@ -56,6 +56,7 @@ def first_hop(host: Bench, dst: bytes) -> bytes:
     return found.next_hop(dst)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.2-c", "RFC1122-3.3.1.2-b", "RFC1122-3.3.1.3-a")
 @pytest.mark.parametrize("code", [0, 1, 2, 3])
 def test_an_ipv4_redirect_is_used_for_its_destination(host: Bench, code: int) -> None:
     # Network redirects are treated as host redirects.
@@ -69,6 +70,7 @@ def test_an_ipv4_redirect_is_used_for_its_destination(host: Bench, code: int) ->
     assert len(host.routes.redirects) == 1
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.2-d")
 def test_ipv4_redirects_that_are_not_to_be_believed(host: Bench) -> None:
     assert not redirect4(host, sender=ip("10.0.0.66"))  # not the current first hop
     assert not redirect4(host, target=ip("172.16.0.1"))  # not on this subnet
@@ -88,6 +90,7 @@ def test_ipv4_redirects_that_are_not_to_be_believed(host: Bench) -> None:
     assert not redirect4(host)  # RFC 1812 section 5.2.7.2: not by a router
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.2-f")
 def test_a_host_route_set_by_hand_is_not_overridden(host: Bench) -> None:
     # RFC 1122 section 3.3.1.2
     host.routes.add(Route(DST, 32, GATEWAY, host.interface))

@@ -35,6 +35,7 @@ def find(table: RouteTable, dst: str, flow: int = 0) -> Route:
     return found
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.2-c")
 @pytest.mark.parametrize(
     ("wide", "narrow", "inside", "outside"),
     [
@@ -111,6 +112,7 @@ def test_a_dead_gateway_is_avoided_while_there_is_another() -> None:
     assert find(table, "8.8.8.8") is second
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.2-a")
 def test_every_change_empties_the_destination_cache() -> None:
     table = RouteTable()
     wide = route("10.0.0.0/8")
@@ -123,6 +125,7 @@ def test_every_change_empties_the_destination_cache() -> None:
     assert find(table, "10.0.0.1") is wide
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.2-a")
 def test_the_destination_cache_is_bounded() -> None:
     table = RouteTable(cache_size=10)
     table.add(route("10.0.0.0/8"))
@@ -248,6 +251,7 @@ def test_removing_an_interface_removes_its_routes() -> None:
     assert not table.is_gateway(ip("fe80::1"), A)
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.2-e")
 @given(st.integers(0, 2**32))
 def test_lookup_agrees_with_a_search_through_all_routes(seed: int) -> None:
     rng = random.Random(seed)

@@ -33,6 +33,7 @@ def advertisement(lifetime: int = 1800, mtu: int = 0) -> Packet:
     return Packet(multicast_mac(IPV6_ALL_NODES) + ROUTER_MAC + b"\x86\xdd" + packet)
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.6-c", "RFC1122-3.3.1.1-b")
 @pytest.mark.parametrize(("tx_csum", "gso"), [(False, 0), (True, 65535)])
 @pytest.mark.parametrize("remote", [B4, B6])
 def test_streams_and_datagrams_in_frames(remote: bytes, tx_csum: bool, gso: int) -> None:
@@ -65,6 +66,7 @@ def test_the_first_datagram_waits_for_its_neighbour_and_is_not_lost() -> None:
     assert len(got.data) == 60_000
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-e")
 def test_progress_of_a_connection_spares_the_probes() -> None:
     """RFC 4861 section 7.3.1."""
     net = Pair(ethernet=True)

@@ -89,6 +89,7 @@ def test_streams_both_ways_arrive_whole_and_leave_nothing(seed: int, ethernet: b
     assert net.b.is_idle(), f"seed {seed}: {net.b.leftovers()}"
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.4-b")
 def test_datagrams_arrive_as_they_were_sent_or_not_at_all() -> None:
     seed = 4
     rng = random.Random(seed)

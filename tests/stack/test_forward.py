@@ -100,6 +100,7 @@ def transfer(
     return client, server
 
 
+@pytest.mark.requirement("RFC1122-3.1-e")
 @pytest.mark.parametrize("remote", [DST, DST6])
 @pytest.mark.parametrize("ethernet", [False, True])
 def test_a_stream_goes_through_a_router(remote: bytes, ethernet: bool) -> None:
@@ -109,6 +110,7 @@ def test_a_stream_goes_through_a_router(remote: bytes, ethernet: bool) -> None:
     assert net.r.counters.tcp.segments_received == 0
 
 
+@pytest.mark.requirement("RFC1122-3.1-e", "RFC1122-3.1-f", "RFC1122-3.1-g", "RFC1122-3.2.1.3-c")
 def test_a_host_does_not_forward() -> None:
     """RFC 1122 section 3.1: off by default."""
     net = Line(config=StackConfig())
@@ -116,6 +118,7 @@ def test_a_host_does_not_forward() -> None:
     assert net.r.counters.ip.not_for_us == 1
 
 
+@pytest.mark.requirement("RFC1122-3.1-d")
 def test_ttl_and_header_checksum_are_brought_up_to_date() -> None:
     """RFC 1812 section 5.3.1, RFC 1624; parse_ipv4 verifies the checksum."""
     net = Line()
@@ -163,6 +166,7 @@ def test_no_route_is_told() -> None:
     assert left[0].head[40:42] == b"\x01\x00"
 
 
+@pytest.mark.requirement("RFC1122-3.1-d")
 @pytest.mark.parametrize(
     ("src", "dst"),
     [
@@ -212,6 +216,7 @@ def test_link_layer_broadcasts_are_not_passed_on() -> None:
     assert net.r.counters.ip.no_forwarding == 1
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-d")
 @pytest.mark.parametrize("partial", [False, True])
 def test_too_large_is_fragmented_or_told(partial: bool) -> None:
     """RFC 1812 section 4.2.2.7; RFC 1191 section 4; RFC 8200 section 5: routers never fragment IPv6."""
@@ -312,6 +317,7 @@ def test_resegmented_super_segments_are_the_segments_they_stand_for(udp: bool) -
     assert got == data
 
 
+@pytest.mark.requirement("RFC1122-3.3.3-a", "RFC1122-3.3.3-d")
 @pytest.mark.parametrize("remote", [DST, DST6])
 @pytest.mark.parametrize(("tx_csum", "gso"), [(False, 0), (True, 65535)])
 def test_path_mtu_discovery_finds_the_narrow_link(remote: bytes, tx_csum: bool, gso: int) -> None:
@@ -356,6 +362,7 @@ def test_a_path_mtu_estimate_is_forgotten_in_time() -> None:
     assert server.receive(net.now, 10) == b"xx"
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-f")
 def test_record_route_and_timestamp_options_are_filled_in() -> None:
     """RFC 1812 section 5.2.4."""
     net = Line()

@@ -37,6 +37,7 @@ class Twin(Net):
         self.r.add_route("10.1.0.1/32", interface=self.r.interfaces[0], metric=1)
 
 
+@pytest.mark.requirement("MUST-20", "RFC1122-3.3.1.2-d", "RFC1122-3.3.1.4-f", "RFC1122-3.3.1.5-a")
 @pytest.mark.parametrize("after_a_pause", [False, True])
 def test_a_connection_goes_on_by_the_other_gateway_when_its_own_falls_silent(after_a_pause: bool) -> None:
     net = Twin()

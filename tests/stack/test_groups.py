@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.stack.net import A4, B4, Lone
 
 from plankroad.stack.config import StackConfig
@@ -45,6 +46,7 @@ def member(config: StackConfig | None = None) -> Lone:
     return net
 
 
+@pytest.mark.requirement("RFC1122-3.3.7-b")
 def test_joining_is_reported_twice_and_leaving_once() -> None:
     net = member()
     endpoint = net.b.bind_udp(b"", 53)

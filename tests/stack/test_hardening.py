@@ -107,6 +107,7 @@ def test_the_partial_checksum_of_an_encapsulated_packet_is_passed_on() -> None:
     assert (packet.csum_start, packet.csum_offset) == (40, 16)
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-d", "RFC1122-4.1.3.6-a")
 def test_no_answer_goes_to_a_broadcast_address_of_another_interface() -> None:
     """RFC 1122 section 3.2.1.3, RFC 1812 section 5.3.7: such a source is invalid wherever it comes in."""
     net = router()
@@ -166,6 +167,7 @@ def source_routed(dst: bytes, hops: list[bytes]) -> bytes:
     return udp4(A4, dst, b"", option + b"\0")
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-b", "RFC1122-3.3.5-i")
 @pytest.mark.parametrize("hop", ["10.9.0.255", "10.9.0.0", "255.255.255.255", "0.0.0.0", "169.254.1.1", "224.0.0.9"])
 def test_a_source_route_does_not_end_where_no_packet_is_passed_on_to(hop: str) -> None:
     """RFC 1812 section 5.3.5, RFC 2644: a source route is no way around the rules of forwarding."""
@@ -176,6 +178,7 @@ def test_a_source_route_does_not_end_where_no_packet_is_passed_on_to(hop: str) -
     assert net.stacks[0].counters.ip.forwarded == 0
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-b")
 def test_a_group_is_no_stop_of_a_source_route() -> None:
     net = router()
     net.stacks[0].receive(0, Packet(source_routed(ip_to_bytes("224.0.0.1"), [ip_to_bytes("10.9.0.9")])))
@@ -315,6 +318,7 @@ def test_queries_leave_a_bounded_number_of_deadlines() -> None:
     assert len(net.b.groups.heap) < 100
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.7-a")
 def test_a_ttl_of_0_never_leaves_the_host() -> None:
     """RFC 1122 section 3.2.1.7: "A host MUST NOT send a datagram with a Time-to-Live (TTL) value of zero."."""
     net = Lone()
@@ -352,6 +356,7 @@ def test_choices_out_of_bounds_are_told_to_who_sends(name: str, value: int | byt
     assert net.take() == []
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-h", "RFC1122-3.2.2.6-j")
 def test_an_echo_reply_records_this_host() -> None:
     """RFC 1122 section 3.2.2.6: the options "SHOULD be updated to include the current host"."""
     net = Lone()
@@ -368,6 +373,7 @@ def test_an_echo_reply_records_this_host() -> None:
         assert parse_ipv4(answer).options[: len(options)] == recorded + stamped
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-b")
 def test_no_packet_has_a_source_that_was_taken_away() -> None:
     """RFC 1122 section 3.2.1.3: the source "MUST be one of its own IP addresses"."""
     net = Lone()
@@ -389,6 +395,7 @@ def test_no_packet_has_a_source_that_was_taken_away() -> None:
     assert segment_of(out[0]).payload == b"data"
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.3-c")
 def test_source_quench_reaches_no_datagram_endpoint() -> None:
     """RFC 6633 section 5."""
     net = Lone()
@@ -405,6 +412,7 @@ def test_source_quench_reaches_no_datagram_endpoint() -> None:
     assert net.b.poll_endpoint() is None
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.7-b")
 @pytest.mark.parametrize("ttl", [0, 1])
 def test_a_packet_for_the_host_may_have_a_ttl_that_ran_out(ttl: int) -> None:
     """RFC 1122 section 3.2.1.7: "MUST NOT discard a datagram just because it was received with TTL less than 2"."""
@@ -416,6 +424,7 @@ def test_a_packet_for_the_host_may_have_a_ttl_that_ran_out(ttl: int) -> None:
     assert heard.ttl == ttl
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.7-a", "RFC1122-3.2.2.9-d", "RFC1122-3.2.2.9-i", "RFC1122-3.2.2.9-j")
 @pytest.mark.parametrize("type_", [15, 16, 17, 18])
 def test_information_and_address_mask_messages_are_ignored(type_: int) -> None:
     """RFC 1122 sections 3.2.2.7 and 3.2.2.9; RFC 6918 deprecates both."""
@@ -425,6 +434,7 @@ def test_information_and_address_mask_messages_are_ignored(type_: int) -> None:
     assert net.b.counters.icmp.unknown_type == 1
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.2-a")
 def test_no_redirect_is_sent() -> None:
     """RFC 1122 section 3.2.2.2: "A host SHOULD NOT send an ICMP Redirect message"; ours do not as routers either."""
     net = router()
@@ -434,6 +444,7 @@ def test_no_redirect_is_sent() -> None:
     assert (packet.interface, packet.head[16:20]) == (0, dst)
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-e")
 def test_a_broadcast_address_is_never_a_source() -> None:
     """RFC 1122 section 3.2.1.3."""
     net = Lone()

@@ -60,6 +60,7 @@ def established(net: Lone, remote: bytes) -> tuple[Connection, bytes]:
     return connection, data
 
 
+@pytest.mark.requirement("RFC1122-3.1-a", "RFC1122-3.2.2.6-a", "RFC1122-3.2.2.6-e", "RFC1122-3.2.2.6-f")
 def test_echo_requests_are_answered_with_the_same_data() -> None:
     """RFC 1122 section 3.2.2.6; RFC 4443 section 4.2."""
     net = Lone()
@@ -73,6 +74,7 @@ def test_echo_requests_are_answered_with_the_same_data() -> None:
     assert (answer[40], answer[44:]) == (129, b"\x12\x34\x00\x07" + body)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-f")
 @pytest.mark.parametrize(("src", "dst"), [(A4, B4), (A6, B6)])
 def test_large_echoes_go_in_fragments_both_ways(src: bytes, dst: bytes) -> None:
     net = Pair()
@@ -86,6 +88,7 @@ def test_large_echoes_go_in_fragments_both_ways(src: bytes, dst: bytes) -> None:
     assert net.b.counters.ip.reassembled == net.a.counters.ip.reassembled == 1
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-c", "RFC1122-3.2.2.6-d")
 def test_echo_to_groups_by_configuration() -> None:
     for broadcast, multicast in ((False, True), (True, False)):
         net = Lone(StackConfig(echo_broadcast=broadcast, echo_multicast=multicast))
@@ -98,6 +101,7 @@ def test_echo_to_groups_by_configuration() -> None:
     assert net.b.counters.icmp.echo_requests_ignored == 2
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-i", "RFC1122-3.2.2.8-f")
 def test_echo_reflects_record_route_and_reverses_a_source_route() -> None:
     """RFC 1122 section 3.2.2.6."""
     net = Lone(StackConfig(source_route=True))
@@ -111,6 +115,7 @@ def test_echo_reflects_record_route_and_reverses_a_source_route() -> None:
     assert header.options == build_route(RouteOption(131, 4, [ip_to_bytes("10.0.0.7"), A4])) + b"\x00"
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-a")
 def test_bad_and_unknown_messages_are_dropped_in_silence() -> None:
     """RFC 1122 section 3.2.2."""
     net = Lone()
@@ -124,6 +129,15 @@ def test_bad_and_unknown_messages_are_dropped_in_silence() -> None:
     assert (icmp.bad_checksum, icmp.bad_message, icmp.unknown_type) == (1, 1, 2)
 
 
+@pytest.mark.requirement(
+    "RFC1122-3.2.2.8-a",
+    "RFC1122-3.2.2.8-b",
+    "RFC1122-3.2.2.8-c",
+    "RFC1122-3.2.2.8-d",
+    "RFC1122-3.2.2.8-e",
+    "RFC1122-3.2.2.8-g",
+    "RFC1122-3.2.2.8-h",
+)
 def test_timestamps_are_answered_where_the_configuration_says_so() -> None:
     """RFC 1122 section 3.2.2.8."""
     assert Lone().give(icmp4(A4, B4, 13, 0, 1, bytes(12))) == []
@@ -134,6 +148,7 @@ def test_timestamps_are_answered_where_the_configuration_says_so() -> None:
     assert (answer[20], answer[28:]) == (14, b"\0\0\0\x05" + stamp + stamp)
 
 
+@pytest.mark.requirement("MUST-54", "SHLD-26", "RFC1122-3.2.2-d", "RFC1122-3.2.2.1-c")
 @pytest.mark.parametrize(("code", "error"), [(2, errno.ENOPROTOOPT), (3, errno.ECONNREFUSED)])
 def test_a_hard_error_ends_an_attempt_to_connect(code: int, error: int) -> None:
     """SHLD-26."""
@@ -144,6 +159,18 @@ def test_a_hard_error_ends_an_attempt_to_connect(code: int, error: int) -> None:
     assert not net.b.connections
 
 
+@pytest.mark.requirement(
+    "MUST-47",
+    "MUST-54",
+    "MUST-56",
+    "SHLD-25",
+    "RFC1122-3.2.2.1-b",
+    "RFC1122-3.2.2.1-c",
+    "RFC1122-3.2.2.1-d",
+    "RFC1122-3.2.2.4-a",
+    "RFC1122-3.2.2.5-b",
+    "RFC1122-3.4-e",
+)
 @pytest.mark.parametrize(
     ("type_", "code", "number"),
     [
@@ -187,6 +214,7 @@ def test_icmpv6_errors_are_told(type_: int, code: int, number: int) -> None:
     assert connection.soft_error == number
 
 
+@pytest.mark.requirement("MUST-55", "RFC1122-3.2.2.3-b", "RFC1122-3.2.2.3-c")
 def test_source_quench_is_dropped_in_silence() -> None:
     """MUST-55."""
     net = Lone()
@@ -197,6 +225,7 @@ def test_source_quench_is_dropped_in_silence() -> None:
     assert net.b.counters.tcp.source_quench_ignored == 1
 
 
+@pytest.mark.requirement("icmp-checks")
 def test_an_error_whose_sequence_number_is_not_in_flight_is_not_believed() -> None:
     """RFC 5927 section 4.1."""
     net = Lone()
@@ -257,6 +286,7 @@ def test_other_connections_to_the_destination_learn_before_they_send() -> None:
         assert max(len(packet) for packet in net.take()) == size
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.4-a")
 @pytest.mark.parametrize(("network", "dst"), [("10.0.0", "10.9.0.1"), ("fd00:", "fd09::1")])
 def test_traceroute_hears_each_router_by_its_address(network: str, dst: str) -> None:
     v6 = ":" in network
@@ -302,6 +332,7 @@ def test_traceroute_hears_each_router_by_its_address(network: str, dst: str) -> 
     assert [error.offender for error in errors if error] == [addr for _, addr in found]
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-a", "RFC1122-3.2.2.6-b", "RFC1122-3.2.2.6-g")
 def test_ping_replies_tell_the_round_trip_and_duplicates() -> None:
     net = Pair()
     net.wire.filter = lambda packet: [packet, packet]
@@ -353,6 +384,7 @@ def test_stray_replies_reach_nobody_and_kept_ones_are_bounded() -> None:
     assert ping.dropped == 20
 
 
+@pytest.mark.requirement("RFC1122-3.3.8-a", "RFC1122-3.2.2.1-a")
 def test_an_unknown_protocol_is_told() -> None:
     """RFC 1122 section 3.2.2.1; RFC 8200 section 4."""
     net = Lone()
@@ -363,6 +395,7 @@ def test_an_unknown_protocol_is_told() -> None:
     assert net.give(build_ipv6(A6, B6, 59, 0)) == []
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.5-a")
 def test_a_wrong_option_is_told_with_a_pointer() -> None:
     """RFC 1122 section 3.2.2.5."""
     net = Lone()
@@ -411,6 +444,7 @@ def test_a_routing_header_with_segments_left_is_refused() -> None:
             assert out[40] == 129
 
 
+@pytest.mark.requirement("RFC1122-3.3.2-e")
 def test_reassembly_that_times_out_is_told() -> None:
     """RFC 1122 section 3.3.2; RFC 8200 section 4.5."""
     net = Lone()
@@ -427,6 +461,7 @@ def test_reassembly_that_times_out_is_told() -> None:
     assert net.b.is_idle()
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.2-b")
 def test_redirects_are_followed_by_hosts() -> None:
     """RFC 1122 section 3.2.2.2."""
     better = ip_to_bytes("10.0.0.253")
@@ -446,6 +481,7 @@ def test_redirects_are_followed_by_hosts() -> None:
         assert net.b.routes.lookup(FAR4) is route
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-f")
 def test_errors_are_not_answered_by_errors() -> None:
     """RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)."""
     net = Lone()

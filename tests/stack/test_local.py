@@ -96,6 +96,7 @@ def two_links(config: StackConfig | None = None) -> tuple[Stack, Net]:
     return stack, net
 
 
+@pytest.mark.requirement("RFC1122-3.1-c", "RFC1122-3.3.4.2-c")
 @pytest.mark.parametrize("strong", [False, True])
 def test_the_weak_and_the_strong_host_model(strong: bool) -> None:
     """RFC 1122 section 3.3.4.2."""
@@ -124,6 +125,7 @@ def test_link_local_addresses_are_of_one_link() -> None:
         assert (endpoint.receive_from() is not None) == heard
 
 
+@pytest.mark.requirement("RFC1122-3.1-c", "RFC1122-3.3.1.1-a")
 def test_routes_and_sources_by_longest_prefix_metric_and_state() -> None:
     stack, net = two_links()
     stack.add_route("0.0.0.0/0", gateway="10.1.0.254", metric=1)
@@ -138,6 +140,7 @@ def test_routes_and_sources_by_longest_prefix_metric_and_state() -> None:
     assert not stack.remove_route(backup)
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.6-a")
 def test_configuration_refuses_what_makes_no_sense() -> None:
     stack, net = two_links()
     with pytest.raises(ValueError, match="no interface has an address in the subnet"):

@@ -15,6 +15,7 @@ from plankroad.wire.address import ip_to_bytes
 from plankroad.wire.segment import SYN
 
 
+@pytest.mark.requirement("MUST-46")
 @pytest.mark.parametrize(
     "remote", ["255.255.255.255", "10.0.0.255", "224.0.0.1", "239.1.2.3", "ff02::1", "0.0.0.0", "::"]
 )
@@ -34,6 +35,7 @@ def test_connecting_without_a_route_is_refused() -> None:
     assert caught.value.errno == errno.ENETUNREACH
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.3-b")
 @pytest.mark.parametrize(
     ("local", "remote", "port", "number"),
     [
@@ -53,6 +55,7 @@ def test_bad_calls_get_the_right_errno(local: str, remote: str, port: int, numbe
     assert net.b.is_idle()
 
 
+@pytest.mark.requirement("MUST-43", "MUST-44", "RFC1122-3.3.4.2-b")
 def test_the_source_address_is_selected_or_the_programs() -> None:
     """MUST-43, MUST-44, MUST-45."""
     net = Lone()
@@ -115,6 +118,7 @@ def test_a_refused_connection_ends_with_econnrefused() -> None:
     assert not net.a.connections
 
 
+@pytest.mark.requirement("MUST-22", "MUST-23")
 def test_an_attempt_nobody_answers_times_out() -> None:
     """MUST-23: not before 3 minutes."""
     net = Pair()
@@ -127,6 +131,7 @@ def test_an_attempt_nobody_answers_times_out() -> None:
     assert net.a.is_idle() or net.a.poll_endpoint() is client
 
 
+@pytest.mark.requirement("MUST-10")
 def test_simultaneous_open() -> None:
     """MUST-10."""
     net = Pair()
@@ -146,6 +151,7 @@ def test_simultaneous_open() -> None:
     assert other.receive(net.now, 100) == b"both ways"
 
 
+@pytest.mark.requirement("MUST-67", "SHLD-6")
 def test_the_mss_offered_is_the_links() -> None:
     """MUST-67."""
     for mtu, mss4, mss6 in ((1500, 1460, 1440), (9000, 8960, 8940)):

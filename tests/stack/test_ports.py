@@ -34,6 +34,7 @@ def test_conflict_is_overlap_with_anything_bound() -> None:
     assert table.bound == {}
 
 
+@pytest.mark.requirement("MUST-41")
 @pytest.mark.parametrize("first", [b"", ANY4, B4])
 @pytest.mark.parametrize("second", [b"", ANY4, B4])
 def test_a_second_listener_on_a_port_is_refused(first: bytes, second: bytes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.stack.net import A4, A6, B4, B6, Lone, Net, tcp
@@ -54,6 +55,7 @@ def busy(config: StackConfig) -> Lone:
     return net
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.1-a")
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes(data: bytes, trusted: bool) -> None:
@@ -129,6 +131,7 @@ def test_a_flood_of_syns_leaves_no_more_than_the_backlog() -> None:
     assert len(net.b.timers) == 0
 
 
+@pytest.mark.requirement("RFC1122-3.3.6-f")
 def test_the_destination_of_a_frame_is_checked() -> None:
     net = Net()
     stack = net.add(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from tests.stack.net import A4, B4, Lone, Net, tcp
 
 from plankroad.stack.config import StackConfig
@@ -24,6 +25,7 @@ def route(hops: list[bytes], pointer: int, kind: int = LSRR) -> bytes:
     return option + bytes(-len(option) & 3)
 
 
+@pytest.mark.requirement("MUST-51", "RFC1122-3.2.1.8-a")
 def test_a_program_chooses_a_source_route() -> None:
     """MUST-51."""
     net = Lone()
@@ -40,6 +42,7 @@ def test_a_program_chooses_a_source_route() -> None:
     assert max(len(packet) for packet in net.take()) == 1500
 
 
+@pytest.mark.requirement("MUST-53", "SHLD-24")
 def test_the_answer_goes_back_the_way_the_syn_came() -> None:
     """MUST-53, SHLD-24."""
     net = Lone(StackConfig(source_route=True))
@@ -53,6 +56,7 @@ def test_the_answer_goes_back_the_way_the_syn_came() -> None:
     assert (header.dst, header.options) == (HOP, route([A4], 4))
 
 
+@pytest.mark.requirement("MUST-52")
 def test_the_programs_route_overrides_the_received_one() -> None:
     """MUST-52."""
     net = Lone(StackConfig(source_route=True))
@@ -69,6 +73,7 @@ def test_source_routed_packets_are_dropped_unless_allowed() -> None:
     assert net.b.counters.ip.source_routed == 1
 
 
+@pytest.mark.requirement("MUST-50", "RFC1122-3.2.1.8-c")
 def test_other_options_are_ignored() -> None:
     """MUST-50."""
     net = Lone()
@@ -78,6 +83,7 @@ def test_other_options_are_ignored() -> None:
     assert parse_ipv4(answer).options == b""
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-d", "RFC1122-3.3.5-g", "RFC1122-3.3.5-h", "RFC1122-3.3.5-j")
 def test_a_host_that_does_not_pass_it_on_says_source_route_failed() -> None:
     """RFC 1122 section 3.3.5."""
     net = Lone()
@@ -86,6 +92,7 @@ def test_a_host_that_does_not_pass_it_on_says_source_route_failed() -> None:
     assert answer[20:22] == b"\x03\x05"
 
 
+@pytest.mark.requirement("RFC1122-3.3.5-a", "RFC1122-3.3.5-c", "RFC1122-3.3.5-e", "RFC1122-3.3.5-g")
 def test_a_router_follows_a_route_where_that_is_allowed() -> None:
     """RFC 791, RFC 1812 section 5.2.4.1."""
     net = Net()

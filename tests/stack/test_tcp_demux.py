@@ -96,6 +96,7 @@ def test_a_segment_for_nobody_is_answered_by_a_reset(src: bytes, dst: bytes) -> 
     assert net.b.counters.tcp.resets_sent == 2
 
 
+@pytest.mark.requirement("MUST-57")
 @pytest.mark.parametrize("dst", ["255.255.255.255", "10.0.0.255", "10.0.0.0", "224.0.0.1"])
 def test_a_syn_to_a_broadcast_or_multicast_address_is_dropped_in_silence(dst: str) -> None:
     """MUST-57."""
@@ -106,6 +107,7 @@ def test_a_syn_to_a_broadcast_or_multicast_address_is_dropped_in_silence(dst: st
     assert net.b.counters.ip.bad_address == 1
 
 
+@pytest.mark.requirement("MUST-57")
 def test_a_syn_to_an_ipv6_group_is_dropped_in_silence() -> None:
     """MUST-57."""
     net = Lone()
@@ -114,6 +116,7 @@ def test_a_syn_to_an_ipv6_group_is_dropped_in_silence() -> None:
     assert not net.b.connections
 
 
+@pytest.mark.requirement("MUST-63", "RFC1122-3.2.1.3-d")
 @pytest.mark.parametrize(
     "src", ["255.255.255.255", "10.0.0.255", "224.0.0.9", "0.0.0.0", "127.0.0.1", "240.0.0.1", "10.0.0.2"]
 )
@@ -125,6 +128,7 @@ def test_a_syn_from_an_invalid_source_is_ignored(src: str) -> None:
     assert not net.b.connections
 
 
+@pytest.mark.requirement("MUST-63")
 @pytest.mark.parametrize("src", ["ff02::9", "::", "::1", "fd00::2"])
 def test_a_syn_from_an_invalid_ipv6_source_is_ignored(src: str) -> None:
     """MUST-63."""
@@ -134,6 +138,7 @@ def test_a_syn_from_an_invalid_ipv6_source_is_ignored(src: str) -> None:
     assert not net.b.connections
 
 
+@pytest.mark.requirement("MUST-3")
 def test_a_wrong_checksum_is_counted_and_goes_no_further() -> None:
     """MUST-3."""
     net = Lone()
@@ -152,6 +157,9 @@ def test_a_bad_header_is_counted_and_goes_no_further() -> None:
     assert net.b.counters.tcp.bad_header == 1
 
 
+@pytest.mark.requirement(
+    "MUST-48", "MUST-49", "SHLD-22", "RFC1122-3.2.1.6-a", "RFC1122-3.2.1.7-c", "RFC1122-3.2.1.7-d"
+)
 def test_the_tos_a_program_sets_is_on_its_packets_and_so_is_the_ttl() -> None:
     """MUST-48, MUST-49, SHLD-22."""
     net = Pair()
@@ -169,6 +177,7 @@ def test_the_tos_a_program_sets_is_on_its_packets_and_so_is_the_ttl() -> None:
                 assert ((packet[0] << 8 | packet[1]) >> 4 & 0xFC, packet[7]) == (0xB8, 7)
 
 
+@pytest.mark.requirement("MAY-4")
 def test_ipv4_segments_are_atomic() -> None:
     """RFC 6864 section 4.1: Don't Fragment set, no fragment."""
     net = Pair()
@@ -176,6 +185,7 @@ def test_ipv4_segments_are_atomic() -> None:
     assert all(packet[6:8] == b"\x40\x00" for packet in net.wire.sent_by(net.a))
 
 
+@pytest.mark.requirement("SHLD-4", "MAY-2")
 def test_a_syn_for_a_connection_in_time_wait_opens_a_new_one() -> None:
     """MAY-2, RFC 6191."""
     net = Pair()
@@ -270,6 +280,7 @@ def test_an_idle_connection_has_no_timer() -> None:
     assert net.a.next_timeout() == net.b.next_timeout() >= 1 << 61
 
 
+@pytest.mark.requirement("syn-cookies")
 def test_syn_cookies_and_their_connections_pass_through_the_stack() -> None:
     """RFC 4987 section 3.6."""
     config = StackConfig(tcp=TcpConfig(syn_backlog=0))
@@ -348,6 +359,7 @@ def test_a_fin_for_nobody_is_reset_with_its_length_counted() -> None:
     assert segment_of(out[0]).ack == 14
 
 
+@pytest.mark.requirement("RFC1122-3.1-h", "RFC1122-3.1-i")
 def test_counters_of_every_layer_are_told_by_name() -> None:
     net = Pair()
     net.connected()

@@ -38,6 +38,7 @@ def received(endpoint: UdpEndpoint) -> list[bytes]:
     return found
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.6-b", "RFC1122-3.4-b", "RFC1122-4.1.3.5-a", "RFC1122-4.1.4-c")
 @pytest.mark.parametrize(("src", "dst"), [(A4, B4), (A6, B6)])
 def test_a_datagram_arrives_with_all_that_is_known_of_it(src: bytes, dst: bytes) -> None:
     """RFC 1122 section 4.1.3.5: the specific-destination address goes to the program; 4.1.4: TTL and TOS."""
@@ -55,6 +56,7 @@ def test_a_datagram_arrives_with_all_that_is_known_of_it(src: bytes, dst: bytes)
     assert endpoint.receive_from() is None
 
 
+@pytest.mark.requirement("RFC1122-3.3.3-b")
 @pytest.mark.parametrize("tx_csum", [False, True])
 @pytest.mark.parametrize("size", [0, 1, 1472, 1473, 9000, 65000])
 @pytest.mark.parametrize("dst", [B4, B6])
@@ -70,6 +72,7 @@ def test_datagrams_of_every_size_arrive_in_fragments_if_need_be(size: int, dst: 
     assert net.b.is_idle() == (net.b.leftovers()["udp"] == 0)
 
 
+@pytest.mark.requirement("RFC1122-3.3.4.2-a", "RFC1122-4.1.3.5-b", "RFC1122-4.1.3.5-c")
 def test_answers_go_back_by_the_address_that_was_asked() -> None:
     """RFC 1122 section 4.1.3.5: the program chooses the source."""
     net = Lone()
@@ -83,6 +86,7 @@ def test_answers_go_back_by_the_address_that_was_asked() -> None:
     assert (answer[12:16], answer[16:20]) == (ip_to_bytes("10.0.0.9"), A4)
 
 
+@pytest.mark.requirement("RFC1122-3.3.8-a", "RFC1122-3.2.2.1-a", "RFC1122-3.4-d", "RFC1122-4.1.3.1-a")
 def test_port_unreachable_is_sent_where_nobody_listens() -> None:
     """RFC 1122 section 4.1.3.1."""
     net = Lone()
@@ -94,6 +98,7 @@ def test_port_unreachable_is_sent_where_nobody_listens() -> None:
     assert (answer6[40], answer6[41]) == (1, 4)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-g")
 def test_port_unreachable_is_not_sent_for_groups_and_broadcasts() -> None:
     """RFC 1122 section 3.2.2."""
     net = Lone()
@@ -112,6 +117,7 @@ def test_port_unreachable_is_rate_limited() -> None:
     assert net.b.counters.icmp.errors_rate_limited == 94
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.3-a")
 def test_a_connected_endpoint_hears_of_a_refusal_as_an_error() -> None:
     """RFC 1122 section 4.1.3.3."""
     net = Pair()
@@ -129,6 +135,7 @@ def test_a_connected_endpoint_hears_of_a_refusal_as_an_error() -> None:
     assert client.take_error() == 0
 
 
+@pytest.mark.requirement("RFC1122-3.2.2-d", "RFC1122-4.1.3.3-a")
 def test_an_unconnected_endpoint_hears_which_destination_refused() -> None:
     net = Pair()
     net.b.bind_udp(b"", 53)
@@ -180,6 +187,7 @@ def test_a_connected_endpoint_hears_its_peer_only_and_comes_first() -> None:
     assert received(alone) == []
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.5-d")
 def test_connect_again_and_disconnect() -> None:
     net = Lone()
     endpoint = net.b.bind_udp(b"", 53, A4, 1000)
@@ -212,6 +220,7 @@ def test_the_latest_of_those_who_share_a_port_gets_the_unicasts() -> None:
     assert received(first) == [b"y"]
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.6-b")
 @pytest.mark.parametrize(
     ("addr", "port", "size", "number"),
     [
@@ -253,6 +262,7 @@ def test_sending_without_a_route_or_after_close_is_refused() -> None:
     assert caught.value.errno == errno.EBADF
 
 
+@pytest.mark.requirement("RFC1122-3.3.2-d")
 def test_the_largest_datagrams_are_sent() -> None:
     net = Pair()
     server = net.b.bind_udp(b"", 53)
@@ -263,6 +273,7 @@ def test_the_largest_datagrams_are_sent() -> None:
     assert [len(data) for data in received(server)] == [65507, 65527 - 0]
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.3-a")
 def test_the_receive_buffer_is_bounded_and_drops_are_counted() -> None:
     net = Lone()
     endpoint = net.b.bind_udp(b"", 53, rcv_buf=10 * (100 + OVERHEAD))
@@ -299,6 +310,7 @@ def test_what_was_sent_before_close_still_goes_out() -> None:
     assert net.b.is_idle()
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.4-b", "RFC1122-4.1.3.4-e")
 def test_checksum_none_is_right_over_ipv4_and_wrong_over_ipv6() -> None:
     """RFC 768; RFC 8200 section 8.1."""
     net = Lone()
@@ -326,6 +338,7 @@ def test_a_wrong_length_is_counted() -> None:
     assert net.b.counters.udp.bad_header == 1
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.4-c", "RFC1122-4.1.3.4-d")
 def test_a_program_may_do_without_a_checksum_over_ipv4_only() -> None:
     """RFC 1122 section 4.1.3.4."""
     net = Lone()
@@ -338,6 +351,16 @@ def test_a_program_may_do_without_a_checksum_over_ipv4_only() -> None:
     assert six[46:48] != b"\0\0"
 
 
+@pytest.mark.requirement(
+    "RFC1122-3.2.1.6-a",
+    "RFC1122-3.2.1.7-c",
+    "RFC1122-3.2.1.8-a",
+    "RFC1122-3.4-a",
+    "RFC1122-4.1.3.2-b",
+    "RFC1122-4.1.3.2-c",
+    "RFC1122-4.1.4-a",
+    "RFC1122-4.1.4-b",
+)
 def test_ttl_tos_and_options_are_the_programs() -> None:
     """RFC 1122 section 4.1.4."""
     net = Lone(StackConfig(ttl=99))
@@ -354,6 +377,7 @@ def test_ttl_tos_and_options_are_the_programs() -> None:
     assert (third[7], third[0] << 4 & 0xF0 | third[1] >> 4) == (3, 0xB8)
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.8-b", "RFC1122-3.4-c", "RFC1122-4.1.3.2-a")
 def test_received_options_reach_the_program() -> None:
     """RFC 1122 section 4.1.3.2."""
     net = Lone()
@@ -365,6 +389,7 @@ def test_received_options_reach_the_program() -> None:
     assert datagram.options == b"\x94\x04\0\0"
 
 
+@pytest.mark.requirement("RFC1122-3.3.3-a", "RFC1122-3.3.3-c", "RFC1122-3.4-a")
 def test_path_mtu_policies() -> None:
     net = Lone()
     net.b.pmtu.update(0, A4, 1000)
@@ -409,6 +434,7 @@ def test_fragmentation_needed_is_an_error_only_where_fragments_are_refused() -> 
         endpoint.send_to(0, bytes(1400), A4, 5)
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.1-b", "RFC1122-3.2.2.5-c", "RFC1122-3.4-e")
 def test_routers_errors_reach_the_endpoint_with_the_routers_address() -> None:
     net = Lone()
     endpoint = net.b.bind_udp(b"", 53)
@@ -440,6 +466,7 @@ def test_broadcast_reaches_all_who_have_the_port_and_the_sender_too() -> None:
     assert received(own) == [b"all", b"all"]
 
 
+@pytest.mark.requirement("RFC1122-3.3.7-a", "RFC1122-3.3.7-d")
 @pytest.mark.parametrize("group", [GROUP4, GROUP6])
 def test_a_group_is_heard_by_those_who_joined_it_only(group: bytes) -> None:
     net = Pair()
@@ -492,6 +519,7 @@ def test_closing_leaves_the_groups() -> None:
     assert GROUP4 not in net.interface.groups
 
 
+@pytest.mark.requirement("RFC1122-3.3.6-c")
 def test_a_host_without_an_address_may_broadcast() -> None:
     """RFC 1122 section 3.2.1.3 (a): DHCP."""
     net = Net()

@@ -23,6 +23,7 @@ def established(ts: bool = False, **options: object) -> ScriptedPeer:
     return peer
 
 
+@pytest.mark.requirement("reset-and-syn-checks")
 def test_only_the_exact_sequence_number_resets() -> None:
     # RFC 5961 section 3.2.
     peer = established()
@@ -37,6 +38,7 @@ def test_only_the_exact_sequence_number_resets() -> None:
     assert peer.conn.error == errno.ECONNRESET
 
 
+@pytest.mark.requirement("SHLD-2")
 def test_a_reset_may_carry_data() -> None:
     # SHLD-2.
     peer = established()
@@ -45,6 +47,7 @@ def test_a_reset_may_carry_data() -> None:
     assert peer.received == b""
 
 
+@pytest.mark.requirement("reset-and-syn-checks")
 def test_a_syn_is_challenged_wherever_it_lies() -> None:
     # RFC 5961 section 4.2.
     peer = established()
@@ -54,6 +57,7 @@ def test_a_syn_is_challenged_wherever_it_lies() -> None:
     assert peer.state == "ESTABLISHED"
 
 
+@pytest.mark.requirement("MAY-12")
 def test_an_acknowledgement_out_of_range_brings_no_data_in() -> None:
     # RFC 5961 section 5.2 (MAY-12).
     peer = established()
@@ -70,6 +74,7 @@ def test_an_old_acknowledgement_within_the_window_is_harmless() -> None:
     assert peer.received == b"late"
 
 
+@pytest.mark.requirement("challenge-acks")
 def test_challenges_are_throttled_for_each_connection_alone() -> None:
     # RFC 5961 section 7 and 10.
     peer = established(challenge_ack_limit=3)
@@ -88,6 +93,7 @@ def test_two_ends_that_disagree_do_not_acknowledge_each_other_for_ever() -> None
     assert answers <= peer.config.challenge_ack_limit
 
 
+@pytest.mark.requirement("paws")
 def test_an_old_timestamp_marks_an_old_duplicate() -> None:
     # RFC 7323 section 5.3 R1.
     peer = established(ts=True)
@@ -125,6 +131,7 @@ def test_a_segment_without_the_agreed_timestamp_is_dropped() -> None:
     assert peer.received == b""
 
 
+@pytest.mark.requirement("paws")
 def test_timestamps_are_not_compared_after_24_days_of_silence() -> None:
     # RFC 7323 section 5.5.
     peer = established(ts=True)
@@ -133,6 +140,7 @@ def test_timestamps_are_not_compared_after_24_days_of_silence() -> None:
     assert peer.received == b"x"
 
 
+@pytest.mark.requirement("rttm")
 def test_the_echoed_timestamp_is_that_of_the_segment_that_advanced_the_window() -> None:
     # RFC 7323 section 4.3: of two segments acknowledged together the earlier one's, of a hole's filling its own.
     peer = established(ts=True, quick_acks=0)
@@ -146,6 +154,7 @@ def test_the_echoed_timestamp_is_that_of_the_segment_that_advanced_the_window() 
     assert filled.ts_ecr == base + 4
 
 
+@pytest.mark.requirement("timestamp-offset")
 def test_timestamps_differ_between_connections() -> None:
     # RFC 7323 section 5.4.
     assert (
@@ -154,6 +163,7 @@ def test_timestamps_differ_between_connections() -> None:
     )
 
 
+@pytest.mark.requirement("MUST-7")
 def test_illegal_option_lengths_are_survived() -> None:
     # MUST-7.
     peer = established()
@@ -179,6 +189,7 @@ def test_a_port_unreachable_refuses_an_attempt_to_connect() -> None:
     assert peer.conn.error == errno.ECONNREFUSED
 
 
+@pytest.mark.requirement("SHLD-26")
 def test_an_established_connection_takes_hard_errors_for_soft() -> None:
     # RFC 5927 section 5.2.
     peer = established()
@@ -190,6 +201,7 @@ def test_an_established_connection_takes_hard_errors_for_soft() -> None:
     assert peer.conn.soft_error == errno.ECONNREFUSED
 
 
+@pytest.mark.requirement("MUST-47")
 @pytest.mark.parametrize(
     ("kind", "error"),
     [
@@ -211,6 +223,7 @@ def test_soft_errors_do_not_end_a_connection_but_explain_its_end(kind: int, erro
     assert peer.conn.error == error
 
 
+@pytest.mark.requirement("MUST-56")
 def test_an_attempt_to_connect_ends_after_a_standing_soft_error() -> None:
     # RFC 5461 section 4.1; docs/deviations.md.
     peer = ScriptedPeer()
@@ -222,6 +235,7 @@ def test_an_attempt_to_connect_ends_after_a_standing_soft_error() -> None:
     assert peer.conn.error == errno.EHOSTUNREACH
 
 
+@pytest.mark.requirement("icmp-checks")
 def test_messages_about_octets_not_in_flight_are_forged() -> None:
     # RFC 5927 section 4.1.
     peer = established()
@@ -254,6 +268,7 @@ def test_progress_clears_a_soft_error() -> None:
     assert peer.conn.soft_error == 0
 
 
+@pytest.mark.requirement("reassembly-memory")
 def test_segments_of_any_kind_leave_memory_bounded() -> None:
     peer = established(rcv_buf=5000)
     peer.reads = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +51,7 @@ def test_many_small_writes_share_chunks() -> None:
     assert buffer.slice(99_999, 1) == b"x"
 
 
+@pytest.mark.requirement("SHLD-31")
 @given(
     st.integers(0, 2**40),
     st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60)), min_size=1, max_size=60),
@@ -100,6 +102,7 @@ def test_what_was_held_first_is_not_replaced() -> None:
     assert b"".join(held.pop(8)) == b"AAbbbbAA"
 
 
+@pytest.mark.requirement("reassembly-memory")
 def test_memory_is_bounded_by_the_limit_whatever_arrives() -> None:
     held = Reassembly()
     limit = 10_000
@@ -117,6 +120,7 @@ def test_contiguous_small_segments_share_pieces() -> None:
     assert len(held.intervals[0].pieces) < 5
 
 
+@pytest.mark.requirement("sack")
 def test_sack_blocks_repeat_the_latest_first() -> None:
     # RFC 2018 section 4 and its example in section 7, case 3.
     held = Reassembly()

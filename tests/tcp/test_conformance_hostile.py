@@ -327,6 +327,7 @@ def run(rng: random.Random, steps: int) -> None:
         assert peer.state == "CLOSED", dump(peer.conn.tcb)
 
 
+@pytest.mark.requirement("hostile-peers")
 @pytest.mark.parametrize("block", range(10))
 def test_no_sequence_of_segments_commands_and_times_breaks_a_connection(block: int) -> None:
     for seed in range(block * 300, block * 300 + 300):
@@ -344,6 +345,7 @@ def test_no_short_sequence_either(rng: random.Random) -> None:
     run(rng, 8)
 
 
+@pytest.mark.requirement("hostile-peers")
 @pytest.mark.parametrize("state", STATES)
 def test_answers_to_a_flood_are_bounded(state: str) -> None:
     # RFC 5961 section 10; RFC 9293 section 3.10.7: with nothing of its own to send, one answer a segment at the most.
@@ -357,6 +359,7 @@ def test_answers_to_a_flood_are_bounded(state: str) -> None:
     assert answers <= 300 + 20
 
 
+@pytest.mark.requirement("hostile-peers")
 @pytest.mark.parametrize(
     ("flags", "limit"), [("R", 10), ("R.", 10), ("S", 10), ("S.", 10), ("", 0), (".", 10), ("F", 0)]
 )

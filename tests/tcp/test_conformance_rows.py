@@ -25,6 +25,7 @@ def sender(wnd: int = 65535, wscale: int = -1, config: TcpConfig | None = None) 
     return peer
 
 
+@pytest.mark.requirement("MUST-1", "REC-1", "window-scale")
 def test_the_window_is_unsigned_and_kept_in_more_than_16_bits() -> None:
     # MUST-1, REC-1; RFC 7323 section 2.3: up to 2**30.
     peer = sender(wnd=65535)
@@ -36,6 +37,7 @@ def test_the_window_is_unsigned_and_kept_in_more_than_16_bits() -> None:
     assert peer.conn.tcb.snd_wnd == 0x8000 << 14
 
 
+@pytest.mark.requirement("MUST-2")
 @pytest.mark.parametrize("remote", [B4, B6])
 def test_every_segment_leaves_with_a_right_checksum(remote: bytes) -> None:
     # MUST-2: SYN, data, FIN, RST of both sides, as they are on the wire; the other side verifies each (MUST-3).
@@ -56,6 +58,7 @@ def test_every_segment_leaves_with_a_right_checksum(remote: bytes) -> None:
         assert packet[start + 16 : start + 18] != b"\x00\x00"
 
 
+@pytest.mark.requirement("MUST-5")
 def test_options_are_taken_in_any_segment() -> None:
     # MUST-5: those of a SYN do no harm elsewhere, and change nothing there.
     peer = sender()
@@ -66,6 +69,7 @@ def test_options_are_taken_in_any_segment() -> None:
     assert peer.conn.tcb.adopted_user_timeout == 200 * SECOND
 
 
+@pytest.mark.requirement("MUST-11")
 def test_a_reset_in_syn_received_means_refused_after_an_active_open() -> None:
     # MUST-11: what a passive open makes of it is in test_handshake.
     peer = ScriptedPeer()
@@ -77,6 +81,7 @@ def test_a_reset_in_syn_received_means_refused_after_an_active_open() -> None:
     assert peer.conn.error == errno.ECONNREFUSED
 
 
+@pytest.mark.requirement("MUST-41", "MUST-42")
 def test_a_passive_open_disturbs_no_connection_of_its_port() -> None:
     # MUST-41, MUST-42: LISTEN on the local port of connections in SYN_SENT, SYN_RECEIVED and ESTABLISHED.
     hosts = Lone()
@@ -94,6 +99,7 @@ def test_a_passive_open_disturbs_no_connection_of_its_port() -> None:
     assert opening.state() == "ESTABLISHED"
 
 
+@pytest.mark.requirement("MUST-43")
 def test_a_passive_open_takes_a_local_address() -> None:
     # MUST-43.
     hosts = Hosts()
@@ -107,6 +113,7 @@ def test_a_passive_open_takes_a_local_address() -> None:
     assert listener.accept() is not None
 
 
+@pytest.mark.requirement("MUST-45")
 @pytest.mark.parametrize(("source", "remote"), [(A4, B4), (A6, B6)])
 def test_the_local_address_stays_when_another_is_added(source: bytes, remote: bytes) -> None:
     # MUST-44, MUST-45.
@@ -124,6 +131,7 @@ def test_the_local_address_stays_when_another_is_added(source: bytes, remote: by
     assert {p[begin : begin + len(source)] for p in tcp_packets} == {source}
 
 
+@pytest.mark.requirement("SHLD-15", "SHLD-16", "MAY-7")
 def test_no_new_data_after_the_window_shrank_and_old_data_is_sent_again() -> None:
     # SHLD-15, SHLD-16, MAY-7 (the first retransmission of what lies beyond the edge).
     peer = sender(wnd=5000)
@@ -139,6 +147,7 @@ def test_no_new_data_after_the_window_shrank_and_old_data_is_sent_again() -> Non
     assert peer.conn.tcb.snd_nxt - peer.conn.tcb.iss == 5001
 
 
+@pytest.mark.requirement("MUST-37", "MAY-8")
 def test_a_window_that_stays_closed_for_a_day() -> None:
     # MAY-8 as the receiver, MUST-37 as the sender: nobody ends it.
     receiver = ScriptedPeer(TcpConfig(rcv_buf=1024, timestamps=False))
@@ -158,6 +167,7 @@ def test_a_window_that_stays_closed_for_a_day() -> None:
     assert receiver.state == probed.state == "ESTABLISHED"
 
 
+@pytest.mark.requirement("SHLD-20")
 def test_soft_errors_are_a_bit_that_a_program_need_not_look_at() -> None:
     # SHLD-20: nothing is called, and a connection whose program never asks goes on as before.
     peer = sender()
@@ -171,6 +181,7 @@ def test_soft_errors_are_a_bit_that_a_program_need_not_look_at() -> None:
     assert peer.conn.error == 0
 
 
+@pytest.mark.requirement("SHLD-21")
 def test_the_diffserv_field_can_change_during_a_connection() -> None:
     # SHLD-21.
     hosts = Hosts()
@@ -184,6 +195,7 @@ def test_the_diffserv_field_can_change_during_a_connection() -> None:
     assert {packet[1] for packet in packets} == {0x28}
 
 
+@pytest.mark.requirement("SHLD-27", "SHLD-28", "MAY-16")
 def test_successive_pushes_are_one() -> None:
     # SHLD-27, SHLD-28: what many writes left is cut into full segments; PSH stands at the end.
     peer = sender(wnd=0)
@@ -195,6 +207,7 @@ def test_successive_pushes_are_one() -> None:
     assert [bool(seg.flags & PSH) for seg in out] == [False, False, True]
 
 
+@pytest.mark.requirement("SHLD-5", "SHLD-6", "MAY-3")
 def test_the_mss_is_told_in_every_syn() -> None:
     # SHLD-5, MAY-3; SHLD-6: the interface's own MTU, the default of 536 included.
     for mtu, mss in ((1500, 1460), (576, 536)):
@@ -207,6 +220,7 @@ def test_the_mss_is_told_in_every_syn() -> None:
         assert (flags_of(answer), answer.mss) == ("S.", mss)
 
 
+@pytest.mark.requirement("MUST-30", "MUST-62")
 def test_urgent_data_is_pointed_at_again_when_it_is_sent_again() -> None:
     # MUST-30, MUST-62.
     peer = sender()
@@ -217,6 +231,7 @@ def test_urgent_data_is_pointed_at_again_when_it_is_sent_again() -> None:
         assert (bool(seg.flags & URG), seg.urgent) == (True, 3)
 
 
+@pytest.mark.requirement("MUST-55")
 def test_a_quench_over_the_wire_changes_nothing() -> None:
     # MUST-55 with MUST-54: the message is found to be of the connection, and dropped.
     peer = sender()
@@ -226,6 +241,7 @@ def test_a_quench_over_the_wire_changes_nothing() -> None:
     assert peer.conn.info(peer.now) == before
 
 
+@pytest.mark.requirement("MUST-4")
 def test_a_syn_sent_by_a_stack_carries_the_options_in_use() -> None:
     # MUST-4, MUST-14: as bytes on the wire.
     hosts = Lone()
@@ -235,6 +251,7 @@ def test_a_syn_sent_by_a_stack_carries_the_options_in_use() -> None:
     assert (syn.mss, syn.sack_permitted, syn.has_ts, syn.wscale >= 0) == (1460, True, True, True)
 
 
+@pytest.mark.requirement("keepalive-count")
 def test_the_keepalive_count_is_the_programs() -> None:
     # Issue section 3: "keep-alive (interval, count, off by default)".
     for count in (1, 4):

@@ -16,6 +16,7 @@ WRAP = 1 << 32
 SIZE = 600_000
 
 
+@pytest.mark.requirement("wraps")
 @pytest.mark.parametrize("sack", [True, False])
 @pytest.mark.parametrize("timestamps", [True, False])
 @pytest.mark.parametrize("before", [1, 300_000])
@@ -65,6 +66,7 @@ def test_a_transfer_both_ways_across_the_wraps(sack: bool, timestamps: bool, bef
     assert pair.a_counters.paws_rejected + pair.b_counters.paws_rejected < 60
 
 
+@pytest.mark.requirement("wraps")
 def test_four_gibibytes_in_giant_steps() -> None:
     # Absolute numbers beyond 2**33: acknowledged in the wire's 32 bits, unwrapped right each time.
     step = 1 << 24
@@ -90,6 +92,7 @@ def test_four_gibibytes_in_giant_steps() -> None:
     assert peer.received[-3:] == b"end"
 
 
+@pytest.mark.requirement("wraps")
 @pytest.mark.parametrize("distance", [(1 << 31) - 1, 1 << 31, (1 << 31) + 1])
 def test_numbers_half_a_circle_away_are_outside(distance: int) -> None:
     # RFC 9293 section 3.4: "all arithmetic dealing with sequence numbers must be performed modulo 2**32".

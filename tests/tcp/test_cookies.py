@@ -70,6 +70,7 @@ def test_another_connection_or_another_sequence_number_or_another_secret_is_refu
     assert SynCookies(SECRET[::-1]).check(0, A4, 80, B4, 5000, 7, cookie) == 0
 
 
+@pytest.mark.requirement("syn-cookies")
 def test_guessing_is_hopeless() -> None:
     seed = 4987
     print(f"seed {seed}")

@@ -39,6 +39,7 @@ def data(out: list[Segment]) -> list[Segment]:
 # --- the receiver ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("SHLD-8")
 def test_the_echo_goes_on_until_cwr() -> None:
     """RFC 3168 section 6.1.3."""
     peer = classic()
@@ -136,6 +137,7 @@ def test_a_window_probe_is_not_marked() -> None:
     assert (seg.tos, flags_of(seg)) == (ECT0, "P.W")
 
 
+@pytest.mark.requirement("SHLD-8")
 def test_one_reduction_a_round_trip_and_cwr_on_the_next_new_data() -> None:
     """RFC 3168 section 6.1.2."""
     peer = classic()

@@ -359,6 +359,7 @@ def test_simultaneous_open(ours: str, theirs: str, answer: str, expected: int) -
     assert ect(peer) == (expected != NOT_ECN)
 
 
+@pytest.mark.requirement("SHLD-8")
 @pytest.mark.parametrize("a", ["off", "passive", "on", "accecn"])
 @pytest.mark.parametrize("b", ["off", "passive", "on", "accecn"])
 def test_two_of_us_agree(a: str, b: str) -> None:

@@ -13,6 +13,7 @@ from plankroad.units import MILLISECOND, SECOND
 from plankroad.wire.segment import SYN, Segment
 
 
+@pytest.mark.requirement("MUST-14")
 def test_the_syn_offers_everything() -> None:
     peer = ScriptedPeer()
     [syn] = peer.open()
@@ -25,12 +26,14 @@ def test_the_syn_offers_everything() -> None:
     assert syn.ack == 0
 
 
+@pytest.mark.requirement("MUST-67")
 def test_the_mss_is_what_the_link_carries_and_ipv6_has_a_larger_header() -> None:
     peer = ScriptedPeer(ipv6=True, mtu=9000)
     [syn] = peer.open()
     assert syn.mss == 9000 - 60
 
 
+@pytest.mark.requirement("MUST-15")
 @pytest.mark.parametrize(("ipv6", "default"), [(False, 536), (True, 1220)])
 def test_without_an_mss_option_the_default_is_assumed(ipv6: bool, default: int) -> None:
     # MUST-15.
@@ -40,6 +43,7 @@ def test_without_an_mss_option_the_default_is_assumed(ipv6: bool, default: int) 
     assert max(len(s.payload) for s in out) == default
 
 
+@pytest.mark.requirement("MUST-14", "MUST-16")
 def test_options_shrink_the_segment() -> None:
     # MUST-16, RFC 6691.
     peer = ScriptedPeer()
@@ -48,6 +52,7 @@ def test_options_shrink_the_segment() -> None:
     assert {len(s.payload) for s in out[:-1]} == {988}
 
 
+@pytest.mark.requirement("MUST-16")
 def test_a_small_path_shrinks_the_segment() -> None:
     peer = ScriptedPeer()
     peer.conn.set_path_mtu(peer.now, 600)
@@ -55,6 +60,7 @@ def test_a_small_path_shrinks_the_segment() -> None:
     assert len(peer.send(bytes(5000))[0].payload) == 560
 
 
+@pytest.mark.requirement("MUST-65")
 def test_no_mss_option_outside_of_a_syn() -> None:
     # MUST-65.
     peer = ScriptedPeer()
@@ -82,6 +88,7 @@ def test_an_option_that_one_side_lacks_is_not_used(option: str, whose: str) -> N
     assert (syn_ack.wscale >= 0) == (option != "window_scaling")
 
 
+@pytest.mark.requirement("window-scale")
 def test_a_window_shift_over_14_is_taken_as_14() -> None:
     # RFC 7323 section 2.3.
     peer = ScriptedPeer()
@@ -99,6 +106,7 @@ def test_data_written_before_the_connection_is_established_follows_the_handshake
     assert b"".join(s.payload for s in out) == b"early"
 
 
+@pytest.mark.requirement("MUST-22", "MUST-23")
 def test_the_syn_is_repeated_with_doubling_intervals_for_at_least_three_minutes() -> None:
     # MUST-22, MUST-23, RFC 6298.
     peer = ScriptedPeer()
@@ -175,6 +183,7 @@ def test_a_reset_that_acknowledges_nothing_does_not_refuse() -> None:
     assert peer.state == "SYN_SENT"
 
 
+@pytest.mark.requirement("initial-window")
 def test_initial_window_is_ten_segments() -> None:
     # RFC 6928.
     peer = ScriptedPeer()
@@ -182,6 +191,7 @@ def test_initial_window_is_ten_segments() -> None:
     assert sum(len(s.payload) for s in peer.send(bytes(100_000))) == 14600
 
 
+@pytest.mark.requirement("initial-window")
 def test_initial_window_is_one_segment_after_two_lost_syns() -> None:
     # RFC 6928 section 2.
     peer = ScriptedPeer()
@@ -212,6 +222,7 @@ def test_the_listener_answers_an_acknowledgement_with_a_reset_and_ignores_a_rese
     assert peer.connection is None
 
 
+@pytest.mark.requirement("MUST-11")
 def test_a_reset_brings_a_half_open_connection_back_to_listen() -> None:
     peer = ScriptedPeer()
     listener = peer.listen()
@@ -241,6 +252,7 @@ def _syn(port: int, seq: int) -> Segment:
     return seg
 
 
+@pytest.mark.requirement("syn-cookies")
 def test_a_full_syn_queue_answers_with_cookies_that_make_connections() -> None:
     # RFC 4987 section 3.6.
     peer = ScriptedPeer(TcpConfig(syn_backlog=1))
@@ -281,6 +293,7 @@ def test_a_wrong_cookie_is_reset() -> None:
     assert peer.counters.syn_cookies_failed == 1
 
 
+@pytest.mark.requirement("accept-backlog")
 def test_a_full_accept_queue_lets_the_client_wait() -> None:
     peer = ScriptedPeer()
     listener = peer.listen(backlog=1)

@@ -14,6 +14,7 @@ A4, B4 = b"\x0a\x00\x00\x01", b"\x0a\x00\x00\x02"
 A6, B6 = bytes(15) + b"\x01", bytes(15) + b"\x02"
 
 
+@pytest.mark.requirement("MUST-8")
 def test_isn_grows_by_one_every_four_microseconds_for_one_four_tuple() -> None:
     # MUST-8, RFC 9293 section 3.4.1.
     gen = IsnGenerator(SECRET)
@@ -23,6 +24,7 @@ def test_isn_grows_by_one_every_four_microseconds_for_one_four_tuple() -> None:
         assert gen.isn(4 * MICROSECOND * ticks, A4, 1000, B4, 80) == (start + ticks) % 2**32
 
 
+@pytest.mark.requirement("SHLD-1")
 def test_isn_is_the_clock_plus_a_keyed_hash_of_the_four_tuple() -> None:
     # RFC 6528 section 3, computed here on its own.
     digest = blake2s(A4 + B4 + b"\x03\xe8\x00\x50", digest_size=4, key=SECRET, person=b"isn").digest()
@@ -30,6 +32,7 @@ def test_isn_is_the_clock_plus_a_keyed_hash_of_the_four_tuple() -> None:
     assert IsnGenerator(SECRET).isn(SECOND, A4, 1000, B4, 80) == expected
 
 
+@pytest.mark.requirement("MUST-9")
 def test_every_part_of_the_four_tuple_and_the_secret_matter() -> None:
     gen = IsnGenerator(SECRET)
     tuples = [
@@ -55,6 +58,7 @@ def test_values_fill_32_bits() -> None:
         assert 2**32 - 2**24 < max(values) < 2**32
 
 
+@pytest.mark.requirement("timestamp-offset")
 def test_timestamp_offset_is_the_same_for_each_incarnation() -> None:
     # RFC 6191 needs later timestamps from a later incarnation: the offset must not change.
     gen = IsnGenerator(SECRET)
@@ -62,6 +66,7 @@ def test_timestamp_offset_is_the_same_for_each_incarnation() -> None:
     assert gen.ts_offset(A4, 1000, B4, 80) == IsnGenerator(SECRET).ts_offset(A4, 1000, B4, 80)
 
 
+@pytest.mark.requirement("MUST-9")
 def test_a_short_secret_is_refused_and_a_long_one_counts_to_its_last_byte() -> None:
     with pytest.raises(ValueError, match="at least 16 bytes, not 15"):
         IsnGenerator(bytes(15))

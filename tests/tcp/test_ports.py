@@ -22,6 +22,7 @@ def within(taken: set[int]) -> Callable[[int], bool]:
     return lambda port: port in taken
 
 
+@pytest.mark.requirement("ephemeral-ports")
 def test_successive_ports_towards_one_destination_increase_and_repeat_only_after_the_whole_range() -> None:
     # RFC 6056 section 3.3.4.
     ports = PortAllocator(SECRET)
@@ -44,6 +45,7 @@ def test_sequences_of_other_destinations_begin_elsewhere_and_go_on_by_themselves
     assert len(moved) < 10
 
 
+@pytest.mark.requirement("ephemeral-ports")
 def test_the_sequence_depends_on_the_secret_the_addresses_and_the_remote_port() -> None:
     def first(secret: bytes, local: bytes, remote: bytes, port: int) -> int:
         return PortAllocator(secret).allocate(local, remote, port, free)

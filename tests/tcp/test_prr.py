@@ -12,6 +12,7 @@ from plankroad.units import MILLISECOND
 from plankroad.wire.segment import Segment
 
 
+@pytest.mark.requirement("prr")
 def test_sending_goes_on_through_recovery_at_the_rate_of_arrivals_times_the_reduction() -> None:
     # RFC 9937 section 6: sndcnt = CEIL(prr_delivered * ssthresh / RecoverFS) - prr_out. One segment of twenty is lost.
     # The rest arrive one by one, and half of them are answered by one segment each (ssthresh is half of the flight).
@@ -32,6 +33,7 @@ def test_sending_goes_on_through_recovery_at_the_rate_of_arrivals_times_the_redu
     assert t.cc.ssthresh <= t.cc.cwnd <= t.cc.ssthresh + MSS
 
 
+@pytest.mark.requirement("prr")
 def test_heavy_losses_are_repaired_no_faster_than_data_arrives_until_it_goes_well() -> None:
     # PRR-CRB: "sndcnt = MAX(prr_delivered - prr_out, DeliveredData)"; 15 of 20 are lost, so pipe is below ssthresh.
     peer = flight(20)

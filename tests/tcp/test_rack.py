@@ -14,6 +14,7 @@ from plankroad.wire.segment import Segment
 QUARTER = RTT // 4
 
 
+@pytest.mark.requirement("rack")
 def test_a_segment_is_lost_when_one_sent_a_reordering_window_later_arrived() -> None:
     # Section 6.2, step 5. Two segments 30 ms apart; one SACK is enough, where three duplicates would be needed.
     peer = flight(2, spacing=30 * MILLISECOND)
@@ -46,6 +47,7 @@ def test_the_settling_time_is_over_when_the_late_segment_arrives_in_it() -> None
     assert peer.counters.retransmitted == 0
 
 
+@pytest.mark.requirement("rack")
 def test_three_sacked_segments_need_no_time_to_settle_until_reordering_was_seen() -> None:
     # Step 4: "If RACK.reordering_seen is FALSE: ... Else if RACK.segs_sacked >= DupThresh: Return 0".
     peer = flight(5)
@@ -75,6 +77,7 @@ def test_blocks_that_come_highest_first_in_one_ack_are_no_reordering() -> None:
     assert not peer.conn.tcb.rack.reordering_seen
 
 
+@pytest.mark.requirement("rack")
 @pytest.mark.parametrize("ts", [False, True])
 def test_a_lost_retransmission_is_found_without_a_timeout(ts: bool) -> None:
     # Section 9.1 (2): what was sent after the retransmission arrives, the retransmission does not.
@@ -149,6 +152,7 @@ def test_the_window_is_bounded_by_the_round_trip() -> None:
     assert peer.now - began <= peer.conn.tcb.rtt.srtt + 1
 
 
+@pytest.mark.requirement("rack")
 @pytest.mark.parametrize("depth", [1, 2, 3, 5, 10, 20, 35, 50])
 def test_reordering_causes_no_retransmission_once_it_is_known(depth: int) -> None:
     # Every hundredth segment is overtaken by `depth` that follow it. Segments leave a millisecond and more apart; after

@@ -35,6 +35,7 @@ def at(i: int) -> int:
     return 1 + i * MSS
 
 
+@pytest.mark.requirement("MUST-19")
 def test_the_timeout_doubles_and_is_bounded() -> None:
     # RFC 6298 (5.5), (2.5).
     peer = established(segments=1, max_rto=3 * SECOND, r2=60 * SECOND)
@@ -48,6 +49,7 @@ def test_the_timeout_doubles_and_is_bounded() -> None:
     assert steps[-1] == 3 * SECOND
 
 
+@pytest.mark.requirement("MUST-18")
 def test_the_timeout_follows_the_round_trip() -> None:
     # RFC 6298 (2.2), (2.3).
     peer = ScriptedPeer(TcpConfig(timestamps=False))
@@ -63,6 +65,7 @@ def test_the_timeout_follows_the_round_trip() -> None:
     assert rtt.rto() == rtt.srtt + 4 * rtt.rttvar
 
 
+@pytest.mark.requirement("MUST-18")
 def test_minimum_timeout_is_configurable() -> None:
     for minimum in (200 * MILLISECOND, SECOND):
         peer = ScriptedPeer(TcpConfig(min_rto=minimum))
@@ -71,6 +74,7 @@ def test_minimum_timeout_is_configurable() -> None:
         assert peer.conn.tcb.rtt.rto() == minimum + 1 * MILLISECOND
 
 
+@pytest.mark.requirement("MUST-18")
 def test_no_sample_is_taken_from_a_retransmitted_segment() -> None:
     # Karn's algorithm: RFC 6298 section 3.
     peer = established(segments=1)
@@ -81,6 +85,7 @@ def test_no_sample_is_taken_from_a_retransmitted_segment() -> None:
     assert peer.conn.tcb.rtt.samples == samples
 
 
+@pytest.mark.requirement("rttm")
 def test_timestamps_give_a_sample_of_a_retransmitted_segment() -> None:
     peer = established(segments=1, ts=True)
     samples = peer.conn.tcb.rtt.samples
@@ -101,6 +106,7 @@ def test_an_acknowledgement_of_new_data_restarts_the_timer_and_of_all_data_stops
     assert peer.conn.next_timeout() > 1 << 61
 
 
+@pytest.mark.requirement("MUST-19")
 def test_a_timeout_sends_one_segment_and_slow_starts() -> None:
     # RFC 5681 section 3.1.
     peer = established()
@@ -138,6 +144,7 @@ def test_three_duplicates_retransmit_without_a_timeout() -> None:
     assert peer.counters.timeouts == 0
 
 
+@pytest.mark.requirement("limited-transmit")
 def test_limited_transmit_sends_new_data_on_the_first_two_duplicates() -> None:
     # RFC 3042.
     peer = established(sack=False)
@@ -148,6 +155,7 @@ def test_limited_transmit_sends_new_data_on_the_first_two_duplicates() -> None:
     assert peer.segment(".", ack=at(0))[0].seq == at(0)
 
 
+@pytest.mark.requirement("newreno")
 def test_newreno_repairs_a_hole_with_each_partial_acknowledgement() -> None:
     # RFC 6582 section 3.2 (3).
     peer = established(sack=False)
@@ -162,6 +170,7 @@ def test_newreno_repairs_a_hole_with_each_partial_acknowledgement() -> None:
     assert peer.counters.timeouts == 0
 
 
+@pytest.mark.requirement("newreno")
 def test_duplicates_of_a_timeouts_retransmissions_start_no_fast_retransmit() -> None:
     # RFC 6582 section 3.2 (2) and section 4.1: `recover`.
     peer = established(sack=False)
@@ -172,6 +181,7 @@ def test_duplicates_of_a_timeouts_retransmissions_start_no_fast_retransmit() -> 
     assert peer.counters.recoveries_newreno == 0
 
 
+@pytest.mark.requirement("sack-recovery")
 def test_sack_recovery_repairs_several_holes_in_a_round_trip() -> None:
     # RFC 6675: segments 0, 2 and 4 are lost.
     peer = established()
@@ -198,6 +208,7 @@ def test_two_sacked_segments_are_not_enough() -> None:
     assert peer.conn.tcb.congestion == OPEN
 
 
+@pytest.mark.requirement("sack-recovery")
 def test_the_pipe_bounds_what_recovery_sends() -> None:
     # RFC 6675 section 5 (C): 30 in flight, the first 15 lost; cwnd becomes 15, and 15 are in the pipe at the most.
     peer = established(segments=30)
@@ -210,6 +221,7 @@ def test_the_pipe_bounds_what_recovery_sends() -> None:
     assert 10 <= len(sent) <= 15
 
 
+@pytest.mark.requirement("sack-recovery")
 def test_a_lost_tail_is_found_by_the_arrival_of_a_retransmission() -> None:
     # RFC 8985 section 9.1: segment 0 and the last two are lost; segment 0 was sent again after those, and arrived.
     peer = established()
@@ -228,6 +240,7 @@ def test_any_hole_below_three_sacked_segments_is_lost() -> None:
     assert [s.seq for s in out] == [at(0), at(8)]
 
 
+@pytest.mark.requirement("sack")
 def test_a_peer_that_reneges_gets_everything_again() -> None:
     # RFC 2018 section 8.
     peer = established()
@@ -254,6 +267,7 @@ def test_a_block_outside_of_what_was_sent_is_ignored() -> None:
     assert peer.conn.tcb.scoreboard.sacked == 0
 
 
+@pytest.mark.requirement("spurious-timeouts")
 def test_a_spurious_timeout_is_undone() -> None:
     # RFC 3522, RFC 4015: the original was only late; its ACK echoes its own timestamp.
     peer = established(ts=True)
@@ -268,6 +282,7 @@ def test_a_spurious_timeout_is_undone() -> None:
     assert out == []  # nothing else is sent again
 
 
+@pytest.mark.requirement("spurious-timeouts")
 def test_a_real_timeout_is_not_undone() -> None:
     peer = established(ts=True)
     peer.timeout()

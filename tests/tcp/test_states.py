@@ -29,6 +29,7 @@ def test_three_way_handshake() -> None:
     assert pair.listener.accept() is pair.b.connection
 
 
+@pytest.mark.requirement("idle-costs-nothing")
 def test_an_idle_connection_has_no_timer() -> None:
     pair = Pair()
     pair.connect()
@@ -65,6 +66,7 @@ def test_four_way_close_passes_every_state_and_data_flows_in_the_open_direction(
     assert (pair.a.conn.error, pair.b.conn.error) == (0, 0)
 
 
+@pytest.mark.requirement("MUST-12", "MAY-1")
 def test_half_close_in_the_other_order() -> None:
     pair = Pair()
     pair.connect()
@@ -94,6 +96,7 @@ def test_simultaneous_close() -> None:
     assert pair.both_closed()
 
 
+@pytest.mark.requirement("MUST-10")
 def test_simultaneous_open() -> None:
     # MUST-10; RFC 9293 section 3.5, figure 7.
     peer = ScriptedPeer()
@@ -110,6 +113,7 @@ def test_simultaneous_open() -> None:
     assert (data.seq, data.ack) == (1, 1)
 
 
+@pytest.mark.requirement("MUST-10")
 def test_simultaneous_open_of_two_real_ends() -> None:
     pair = Pair()
     pair.listener = None
@@ -184,6 +188,7 @@ def test_nothing_is_taken_after_the_peers_fin() -> None:
     assert peer.conn.at_eof()
 
 
+@pytest.mark.requirement("MUST-13")
 def test_time_wait_acknowledges_a_repeated_fin_and_begins_anew() -> None:
     peer = ScriptedPeer()
     peer.establish()
@@ -200,6 +205,7 @@ def test_time_wait_acknowledges_a_repeated_fin_and_begins_anew() -> None:
     assert peer.state == "CLOSED"
 
 
+@pytest.mark.requirement("time-wait-resets")
 def test_a_reset_does_not_end_time_wait() -> None:
     # RFC 1337.
     peer = ScriptedPeer()
@@ -212,6 +218,7 @@ def test_a_reset_does_not_end_time_wait() -> None:
     assert peer.counters.resets_ignored == 1
 
 
+@pytest.mark.requirement("SHLD-4", "time-wait-reuse")
 def test_time_wait_gives_way_to_a_newer_syn_only() -> None:
     # RFC 6191 section 2.
     peer = ScriptedPeer()
@@ -246,6 +253,7 @@ def test_abort_sends_a_reset_with_the_next_sequence_number() -> None:
     assert peer.state == "CLOSED"
 
 
+@pytest.mark.requirement("MUST-12")
 def test_abort_reaches_the_other_program_as_a_reset() -> None:
     # MUST-12.
     pair = Pair()
@@ -257,6 +265,7 @@ def test_abort_reaches_the_other_program_as_a_reset() -> None:
     assert pair.b.events & EVENT_ERROR
 
 
+@pytest.mark.requirement("SHLD-3")
 def test_unread_data_at_release_is_a_reset() -> None:
     # SHLD-3: RFC 9293 section 3.6.1.
     pair = Pair()
@@ -269,6 +278,7 @@ def test_unread_data_at_release_is_a_reset() -> None:
     assert pair.a.conn.error == errno.ECONNRESET
 
 
+@pytest.mark.requirement("SHLD-3")
 def test_data_after_release_is_a_reset() -> None:
     pair = Pair()
     pair.connect()
@@ -304,6 +314,7 @@ def test_a_half_closed_connection_waits_as_long_as_the_program_reads() -> None:
     assert pair.a.state == "FIN_WAIT_2"
 
 
+@pytest.mark.requirement("linger")
 def test_linger_zero_resets_at_once_and_linger_gives_up_in_time() -> None:
     pair = Pair(TcpConfig(linger=0))
     pair.connect()

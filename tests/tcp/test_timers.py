@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+import pytest
+
 from plankroad.endpoint import EVENT_SOFT_ERROR
 from plankroad.tcp.config import TcpConfig
 from plankroad.testing.pair import Pair
@@ -20,6 +22,7 @@ def peer_with(**options: object) -> ScriptedPeer:
     return peer
 
 
+@pytest.mark.requirement("MUST-20", "SHLD-9", "SHLD-10", "SHLD-11")
 def test_trouble_is_told_at_r1_and_the_connection_ends_at_r2() -> None:
     # MUST-20, SHLD-9, SHLD-10, SHLD-11.
     peer = peer_with(r2=100 * SECOND)
@@ -39,6 +42,7 @@ def test_trouble_is_told_at_r1_and_the_connection_ends_at_r2() -> None:
     assert peer.now - began >= 100 * SECOND
 
 
+@pytest.mark.requirement("MUST-21")
 def test_an_infinite_r2() -> None:
     # MUST-21.
     peer = peer_with(r2=0)
@@ -47,6 +51,7 @@ def test_an_infinite_r2() -> None:
     assert peer.state == "ESTABLISHED"
 
 
+@pytest.mark.requirement("MUST-21")
 def test_the_user_timeout_ends_the_connection_on_time() -> None:
     peer = peer_with(user_timeout=5 * SECOND)
     began = peer.now
@@ -68,6 +73,7 @@ def test_progress_restarts_the_user_timeout() -> None:
     assert peer.state == "CLOSED"
 
 
+@pytest.mark.requirement("user-timeout-option")
 def test_the_user_timeout_option_is_offered_and_adopted_within_bounds() -> None:
     # RFC 5482 section 3.1.
     pair = Pair(TcpConfig(user_timeout=300 * SECOND), TcpConfig())
@@ -92,18 +98,21 @@ def test_the_user_timeout_option_is_offered_and_adopted_within_bounds() -> None:
     assert pair.b.conn.tcb.adopted_user_timeout == 0
 
 
+@pytest.mark.requirement("MUST-25")
 def test_keepalive_is_off_by_default() -> None:
     # MUST-25.
     peer = peer_with()
     assert peer.conn.next_timeout() == NEVER
 
 
+@pytest.mark.requirement("MUST-28")
 def test_the_default_keepalive_interval_is_two_hours() -> None:
     # MUST-28.
     peer = peer_with(keepalive=True)
     assert peer.conn.next_timeout() == peer.now + 7200 * SECOND
 
 
+@pytest.mark.requirement("MUST-26", "MUST-27", "SHLD-12", "MAY-6")
 def test_keepalive_probes_carry_no_data_and_an_answer_begins_anew() -> None:
     # MUST-26, MUST-27, SHLD-12.
     peer = peer_with(keepalive=True, keepalive_idle=10 * SECOND, keepalive_interval=2 * SECOND)
@@ -123,6 +132,7 @@ def test_keepalive_probes_carry_no_data_and_an_answer_begins_anew() -> None:
         break
 
 
+@pytest.mark.requirement("MUST-29")
 def test_unanswered_keepalive_probes_end_the_connection_but_one_does_not() -> None:
     # MUST-29.
     peer = peer_with(keepalive=True, keepalive_idle=10 * SECOND, keepalive_interval=2 * SECOND, keepalive_count=4)
@@ -136,6 +146,7 @@ def test_unanswered_keepalive_probes_end_the_connection_but_one_does_not() -> No
     assert peer.counters.keepalive_drops == 1
 
 
+@pytest.mark.requirement("MUST-26")
 def test_no_keepalive_while_data_is_outstanding() -> None:
     # MUST-26.
     peer = peer_with(keepalive=True, keepalive_idle=10 * SECOND)
@@ -145,6 +156,7 @@ def test_no_keepalive_while_data_is_outstanding() -> None:
     assert all(s.payload == b"x" for s in out)
 
 
+@pytest.mark.requirement("MUST-24")
 def test_keepalive_can_be_switched() -> None:
     # MUST-24.
     peer = peer_with()
@@ -156,6 +168,7 @@ def test_keepalive_can_be_switched() -> None:
     assert peer.conn.next_timeout() == NEVER
 
 
+@pytest.mark.requirement("MAY-5")
 def test_a_dead_peer_is_found_by_keepalive_in_a_pair() -> None:
     cut = [False]
     config = TcpConfig(keepalive=True, keepalive_idle=30 * SECOND, keepalive_interval=SECOND, keepalive_count=3)

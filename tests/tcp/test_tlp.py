@@ -14,6 +14,7 @@ from plankroad.wire.segment import Segment
 SLACK = 2 * MILLISECOND
 
 
+@pytest.mark.requirement("tail-loss-probes")
 def test_the_last_segment_goes_again_two_round_trips_after_the_last_news() -> None:
     # Section 7.2, 7.3.
     peer = flight(5)
@@ -91,6 +92,7 @@ def test_the_answer_to_a_probe_shows_what_is_lost() -> None:
     assert peer.counters.timeouts == 0
 
 
+@pytest.mark.requirement("tail-loss-probes")
 def test_a_loss_that_the_probe_repaired_is_told_to_congestion_control() -> None:
     # Section 7.4.2: "Repaired the single loss".
     peer = flight(5)

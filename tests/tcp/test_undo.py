@@ -12,6 +12,7 @@ from plankroad.units import MILLISECOND, SECOND
 from plankroad.wire.segment import Segment
 
 
+@pytest.mark.requirement("undo")
 def test_dsacks_for_all_that_was_sent_again_undo_a_recovery() -> None:
     # RFC 3708 section 3.
     peer = flight(10)
@@ -59,6 +60,7 @@ def test_a_dsack_of_something_else_undoes_nothing() -> None:
     assert peer.counters.undone_dsack == 0
 
 
+@pytest.mark.requirement("undo")
 def test_an_original_that_was_overtaken_undoes_a_fast_recovery_by_its_timestamp() -> None:
     # RFC 3522 section 3.2.
     peer = flight(10, ts=True)
@@ -74,6 +76,7 @@ def test_an_original_that_was_overtaken_undoes_a_fast_recovery_by_its_timestamp(
     assert peer.conn.tcb.scoreboard.lost == 0
 
 
+@pytest.mark.requirement("undo")
 def test_the_timer_learns_from_a_timeout_that_was_a_mistake() -> None:
     # RFC 4015 section 3.3: "SRTT <- max (SRTT_prev, RTT-SAMPLE)".
     peer = flight(10, ts=True)
@@ -87,6 +90,7 @@ def test_the_timer_learns_from_a_timeout_that_was_a_mistake() -> None:
     assert peer.conn.tcb.rtt.base_rto > rto
 
 
+@pytest.mark.requirement("f-rto")
 @pytest.mark.parametrize("sack", [True, False])
 def test_f_rto_finds_a_delay_that_only_looked_like_loss(sack: bool) -> None:
     # RFC 5682 section 2.1 and 3.1, without timestamps: all the flight was held up for a second.
@@ -108,6 +112,7 @@ def test_f_rto_finds_a_delay_that_only_looked_like_loss(sack: bool) -> None:
     assert all(s.seq >= new for s in out)
 
 
+@pytest.mark.requirement("f-rto")
 def test_f_rto_goes_back_when_the_new_data_overtakes_what_is_missing() -> None:
     # Step 3a.
     for sack in (True, False):

@@ -48,6 +48,7 @@ def test_a_program_that_does_not_read_closes_the_window_and_memory_stays_bounded
     assert pair.b.received == data
 
 
+@pytest.mark.requirement("SHLD-14")
 def test_the_right_edge_never_moves_left() -> None:
     # SHLD-14.
     peer = ScriptedPeer(TcpConfig(rcv_buf=10_000, window_scaling=False))
@@ -67,6 +68,7 @@ def test_the_right_edge_never_moves_left() -> None:
                 edge = out.ack + out.wnd
 
 
+@pytest.mark.requirement("MUST-39")
 def test_the_window_does_not_open_by_crumbs() -> None:
     # MUST-39: RFC 9293 section 3.8.6.2.2.
     peer = ScriptedPeer(TcpConfig(rcv_buf=4000, window_scaling=False))
@@ -99,6 +101,7 @@ def test_a_segment_that_straddles_what_we_have_gives_only_the_new() -> None:
     assert peer.received == b"abcdefgh"
 
 
+@pytest.mark.requirement("MUST-66")
 def test_acknowledgements_urgent_and_resets_are_taken_into_a_zero_window() -> None:
     # MUST-66.
     peer = ScriptedPeer(TcpConfig(rcv_buf=1024, window_scaling=False))
@@ -117,6 +120,7 @@ def test_acknowledgements_urgent_and_resets_are_taken_into_a_zero_window() -> No
 # Acknowledging
 
 
+@pytest.mark.requirement("MUST-40", "SHLD-18", "SHLD-19")
 def test_quick_acks_at_the_start_then_every_second_segment_then_a_delay_below_half_a_second() -> None:
     # MUST-40, SHLD-18, SHLD-19.
     peer = ScriptedPeer(TcpConfig(timestamps=False, quick_acks=3))
@@ -138,6 +142,7 @@ def test_quick_acks_at_the_start_then_every_second_segment_then_a_delay_below_ha
     assert peer.counters.delayed_acks == 1
 
 
+@pytest.mark.requirement("MUST-58", "MUST-59")
 def test_a_batch_is_answered_by_one_acknowledgement() -> None:
     # MUST-58, MUST-59.
     peer = ScriptedPeer(TcpConfig(timestamps=False))
@@ -157,6 +162,7 @@ def test_an_acknowledgement_rides_on_data() -> None:
     assert peer.conn.tcb.timers[TIMER_DELAYED_ACK] == NEVER
 
 
+@pytest.mark.requirement("SHLD-31", "MAY-13")
 def test_a_gap_and_its_filling_are_acknowledged_at_once() -> None:
     # RFC 5681 section 4.2.
     peer = ScriptedPeer(TcpConfig(quick_acks=0, timestamps=False))
@@ -175,6 +181,7 @@ def test_without_sack_each_segment_of_a_batch_is_worth_a_duplicate() -> None:
     assert [s.ack for s in peer.output()] == [1, 1, 1]
 
 
+@pytest.mark.requirement("dsack")
 def test_a_duplicate_is_reported_first() -> None:
     # RFC 2883 section 4.
     peer = ScriptedPeer(TcpConfig(timestamps=False))
@@ -186,6 +193,7 @@ def test_a_duplicate_is_reported_first() -> None:
     assert ack.sack == [(1, 101), (301, 401)]
 
 
+@pytest.mark.requirement("dsack")
 def test_a_duplicate_above_the_acknowledgement_is_reported_within_its_block() -> None:
     # RFC 2883 section 4.2.
     peer = ScriptedPeer(TcpConfig(timestamps=False))
@@ -195,6 +203,7 @@ def test_a_duplicate_above_the_acknowledgement_is_reported_within_its_block() ->
     assert ack.sack == [(301, 401), (301, 501)]
 
 
+@pytest.mark.requirement("sack")
 def test_three_sack_blocks_fit_beside_timestamps_and_four_without() -> None:
     # RFC 2018 section 3.
     for ts, fit in ((True, 3), (False, 4)):
@@ -224,6 +233,7 @@ def test_a_full_segment_is_not_cut_for_sack_blocks_which_follow_it() -> None:
 # Sending
 
 
+@pytest.mark.requirement("MUST-34")
 def test_usable_window_is_respected_and_may_become_negative() -> None:
     # MUST-34.
     peer = sender(wnd=5000)
@@ -235,6 +245,7 @@ def test_usable_window_is_respected_and_may_become_negative() -> None:
     assert [s.seq for s in out] == [5001, 6001]
 
 
+@pytest.mark.requirement("MUST-35", "SHLD-17")
 def test_a_window_that_shrank_over_data_in_flight_is_probed_and_survived() -> None:
     # MUST-35, SHLD-17.
     peer = sender(wnd=5000, r2=20 * SECOND)
@@ -252,6 +263,7 @@ def test_a_window_that_shrank_over_data_in_flight_is_probed_and_survived() -> No
     assert out[0].seq == 1001
 
 
+@pytest.mark.requirement("MUST-36", "MUST-37", "SHLD-29", "SHLD-30")
 def test_zero_window_probes_back_off_and_never_give_up_while_answered() -> None:
     # MUST-36, MUST-37, SHLD-29, SHLD-30.
     peer = sender(wnd=0, r2=100 * SECOND)
@@ -309,6 +321,7 @@ def test_a_fin_refused_by_a_zero_window_is_sent_again_when_it_opens() -> None:
     assert flags_of(fin) == "F."
 
 
+@pytest.mark.requirement("MUST-38")
 def test_silly_windows_are_not_filled_until_the_override() -> None:
     # MUST-38: RFC 9293 section 3.8.6.2.1.
     peer = sender(wnd=4000)
@@ -328,6 +341,7 @@ def test_half_of_the_largest_window_is_no_silly_window() -> None:
     assert [len(s.payload) for s in out] == [500]
 
 
+@pytest.mark.requirement("MUST-17", "SHLD-7", "minshall")
 @pytest.mark.parametrize(
     ("nagle", "sent"),
     [
@@ -342,6 +356,7 @@ def test_nagle(nagle: str, sent: list[int]) -> None:
     assert [len(s.payload) for s in out] == sent
 
 
+@pytest.mark.requirement("MUST-60")
 def test_nagle_lets_the_rest_go_with_the_acknowledgement() -> None:
     peer = sender(nagle="classic")
     [first] = peer.send(b"a")
@@ -352,6 +367,7 @@ def test_nagle_lets_the_rest_go_with_the_acknowledgement() -> None:
     assert first.payload == b"a"
 
 
+@pytest.mark.requirement("MUST-17")
 def test_nagle_can_be_switched_on_a_living_connection() -> None:
     peer = sender()
     peer.send(b"a")
@@ -361,6 +377,7 @@ def test_nagle_can_be_switched_on_a_living_connection() -> None:
     assert seg.payload == b"b"
 
 
+@pytest.mark.requirement("MUST-60", "cork")
 def test_cork_holds_small_segments_but_not_for_ever() -> None:
     # MUST-60.
     peer = sender(cork=True)
@@ -376,6 +393,7 @@ def test_cork_holds_small_segments_but_not_for_ever() -> None:
     assert peer.conn.tcb.snd_nxt == peer.conn.tcb.iss + 1111
 
 
+@pytest.mark.requirement("MUST-61")
 def test_psh_is_on_the_last_segment_of_what_was_written() -> None:
     # MUST-61.
     peer = sender()
@@ -402,6 +420,7 @@ def test_super_segments_are_whole_segments_and_the_rest() -> None:
     assert [(len(s.payload), s.gso_size) for s in out] == [(10_000, 1000), (10_000, 1000), (5300, 1000)]
 
 
+@pytest.mark.requirement("idle-restart")
 def test_after_an_idle_time_the_window_restarts() -> None:
     # RFC 5681 section 4.1.
     peer = sender()
@@ -416,6 +435,7 @@ def test_after_an_idle_time_the_window_restarts() -> None:
     assert peer.counters.idle_restarts == 1
 
 
+@pytest.mark.requirement("window-validation")
 def test_a_window_that_is_not_used_does_not_grow() -> None:
     # RFC 9438 section 5.8, RFC 2861, RFC 7661.
     peer = sender()
@@ -427,6 +447,7 @@ def test_a_window_that_is_not_used_does_not_grow() -> None:
     assert peer.conn.tcb.cc.cwnd == before
 
 
+@pytest.mark.requirement("MUST-30", "MUST-32", "MUST-33", "MUST-62")
 def test_urgent_data() -> None:
     # MUST-30 to MUST-33, MUST-62; RFC 6093.
     pair = Pair()
@@ -448,6 +469,7 @@ def test_urgent_data() -> None:
     assert pair.b.received == b"plainurgent"
 
 
+@pytest.mark.requirement("MUST-31")
 def test_urgent_data_of_any_length() -> None:
     # MUST-31: longer than the 16 bits of the pointer.
     pair = Pair()
@@ -470,6 +492,7 @@ def used_in_full(peer: ScriptedPeer) -> int:
     return sent
 
 
+@pytest.mark.requirement("window-validation")
 def test_a_window_half_used_is_kept_and_shrinks_only_after_five_minutes() -> None:
     # RFC 7661 sections 4.4 and 4.4.3, with 100 requests a second.
     peer = sender()

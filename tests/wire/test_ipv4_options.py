@@ -137,6 +137,7 @@ def test_router_alert() -> None:
     assert o.parse_router_alert(o.parse_options(o.build_router_alert(258))[0]) == 258
 
 
+@pytest.mark.requirement("RFC1122-3.2.1.8-c")
 def test_unknown_options_are_passed_on() -> None:
     """RFC 1122 section 3.2.1.8: all options but NOP and EOL go up, not understood ones too."""
     found = o.parse_options(b"\x01\x82\x05abc\x01\x1f\x02\x00\xff\xff")

@@ -61,6 +61,7 @@ def fields(seg: Segment) -> tuple[object, ...]:
     return tuple(getattr(seg, name) for name in FIELDS)
 
 
+@pytest.mark.requirement("MUST-69")
 @given(segments(), st.booleans(), st.integers(0, 40), st.integers(0, 10))
 def test_what_is_built_is_parsed_equal(seg: Segment, six: bool, before: int, after: int) -> None:
     src, dst = (A6, B6) if six else (A4, B4)
@@ -74,6 +75,7 @@ def test_what_is_built_is_parsed_equal(seg: Segment, six: bool, before: int, aft
     assert fields(back) == fields(seg)
 
 
+@pytest.mark.requirement("MUST-2")
 @given(segments(), st.booleans())
 def test_a_partial_checksum_finishes_to_the_same_bytes(seg: Segment, six: bool) -> None:
     src, dst = (A6, B6) if six else (A4, B4)
@@ -83,6 +85,7 @@ def test_a_partial_checksum_finishes_to_the_same_bytes(seg: Segment, six: bool) 
     assert finish(partial, seg.payload, 0, 16) == build_tcp(seg, src, dst)
 
 
+@pytest.mark.requirement("MUST-3")
 @given(segments(), st.data())
 def test_any_flipped_bit_fails_the_checksum(seg: Segment, data: st.DataObject) -> None:
     """MUST-3: the receiver must check it."""
@@ -173,6 +176,7 @@ def test_options_that_do_not_fit_are_refused() -> None:
         build_tcp(seg, A4, B4)
 
 
+@pytest.mark.requirement("MUST-4")
 def test_every_option_is_read() -> None:
     seg = with_options(
         b"\x02\x04\x05\xb4\x03\x03\x0e\x04\x02\x08\x0a\0\0\0\1\0\0\0\2\x1c\x04\x80\x05\x22\x06abcd", SYN
@@ -191,6 +195,7 @@ def test_every_option_is_read() -> None:
     assert with_options(b"\x05\x12" + bytes(range(16))).sack == [(0x00010203, 0x04050607), (0x08090A0B, 0x0C0D0E0F)]
 
 
+@pytest.mark.requirement("MUST-64")
 def test_options_can_begin_on_any_byte() -> None:
     """MUST-64: "alignment" is not to be relied on."""
     for n in range(8):
@@ -198,18 +203,21 @@ def test_options_can_begin_on_any_byte() -> None:
         assert (seg.has_ts, seg.ts_val, seg.ts_ecr, seg.sack) == (True, 1, 2, [(3, 4)])
 
 
+@pytest.mark.requirement("MUST-5", "MUST-6", "MUST-68")
 def test_unknown_options_are_skipped() -> None:
     """MUST-6: an option that is not implemented is ignored, on any segment (MUST-5)."""
     seg = with_options(b"\xfd\x04\xde\xad\x1e\x0c" + bytes(10) + b"\x02\x04\x05\xb4")
     assert (seg.mss, seg.bad_options) == (1460, False)
 
 
+@pytest.mark.requirement("MUST-69")
 def test_nothing_counts_behind_end_of_options() -> None:
     """MUST-69 has padding there; RFC 9293 section 3.2: End of Option List ends it."""
     seg = with_options(b"\x02\x04\x05\xb4\x00\x03\x03\x07")
     assert (seg.mss, seg.wscale, seg.bad_options) == (1460, -1, False)
 
 
+@pytest.mark.requirement("MUST-7")
 @pytest.mark.parametrize(
     "bad",
     [b"\x02\x00", b"\x02\x01", b"\xfd\x00", b"\x08\x29", b"\xfd\xff", b"\x08\x0a\0\0\0\0\0", b"\x01\x01\x01\x08"],

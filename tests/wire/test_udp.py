@@ -16,6 +16,7 @@ A6, B6 = b"\xfd" + bytes(14) + b"\1", b"\xfd" + bytes(14) + b"\2"
 U16 = st.integers(0, 0xFFFF)
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.4-a")
 @given(U16, U16, st.binary(max_size=100), st.booleans(), st.integers(0, 30), st.integers(0, 9))
 def test_what_is_built_is_parsed_equal(sp: int, dp: int, data: bytes, six: bool, before: int, after: int) -> None:
     src, dst = (A6, B6) if six else (A4, B4)
@@ -29,6 +30,7 @@ def test_what_is_built_is_parsed_equal(sp: int, dp: int, data: bytes, six: bool,
     assert finish(build_udp(src, dst, sp, dp, data, True), data, 0, 6) == head
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.4-a")
 @given(st.binary(max_size=50), st.data())
 def test_any_flipped_bit_fails_the_checksum(payload: bytes, data: st.DataObject) -> None:
     whole = bytearray(build_udp(A4, B4, 53, 5353, payload) + payload)

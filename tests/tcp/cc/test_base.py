@@ -60,6 +60,7 @@ def test_slow_start_doubles_in_a_round_trip_with_an_ack_for_every_segment_or_eve
         assert cc.cwnd == 2 * IW
 
 
+@pytest.mark.requirement("byte-counting")
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_ack_division_gains_nothing(name: str) -> None:
     # RFC 3465 section 3.3: growth follows bytes, not the number of ACKs.

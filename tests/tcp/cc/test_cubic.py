@@ -34,6 +34,7 @@ def one_round(cc: Cubic, start: int, rtt: int, per_ack: int = 1) -> int:
     return start + rtt
 
 
+@pytest.mark.requirement("MAY-18")
 @pytest.mark.parametrize("per_ack", [1, 2, 8])
 def test_the_window_follows_the_cubic_through_plateau_and_probing(per_ack: int) -> None:
     # Equations 1 and 2: large window and long round trip, far from the Reno-friendly region.

@@ -19,6 +19,7 @@ def one_round(cc: CongestionControl, per_ack: int = 1) -> None:
         left -= n
 
 
+@pytest.mark.requirement("MUST-19")
 @pytest.mark.parametrize("per_ack", [1, 2, 5])
 def test_congestion_avoidance_adds_one_segment_a_round_trip_however_acks_come(per_ack: int) -> None:
     cc = create("newreno", SMSS, 20 * SMSS)
@@ -28,6 +29,7 @@ def test_congestion_avoidance_adds_one_segment_a_round_trip_however_acks_come(pe
         assert cc.cwnd == (20 + n) * SMSS
 
 
+@pytest.mark.requirement("byte-counting")
 def test_one_giant_ack_adds_one_segment() -> None:
     cc = create("newreno", SMSS, 10 * SMSS)
     cc.ssthresh = 10 * SMSS
@@ -35,6 +37,7 @@ def test_one_giant_ack_adds_one_segment() -> None:
     assert cc.cwnd == 11 * SMSS
 
 
+@pytest.mark.requirement("byte-counting")
 def test_slow_start_adds_no_more_than_two_segments_an_ack() -> None:
     # RFC 3465 section 2.3, where nothing is paced.
     cc = create("newreno", SMSS, 10 * SMSS)

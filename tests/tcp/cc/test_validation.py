@@ -249,6 +249,7 @@ def test_an_initial_window_needs_no_validation(name: str) -> None:
     assert flow.cc.cwnd == IW
 
 
+@pytest.mark.requirement("window-validation")
 def test_requests_and_answers_keep_an_honest_window(name: str) -> None:
     # It neither grows beyond twice what was used (slow start) nor does it collapse.
     flow = Flow(name, 10)
