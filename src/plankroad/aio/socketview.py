@@ -7,73 +7,44 @@ ENOPROTOOPT as by a kernel that lacks them.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from plankroad.aio.names import family_of, socket_name
+from plankroad.aio.sockopt import (
+    FIELDS,
+    IPPROTO_IPV6,
+    IPPROTO_TCP,
+    IPV6_V6ONLY,
+    SO_ACCEPTCONN,
+    SO_DOMAIN,
+    SO_ERROR,
+    SO_LINGER,
+    SO_PROTOCOL,
+    SO_REUSEADDR,
+    SO_REUSEPORT,
+    SO_TYPE,
+    SOL_SOCKET,
+    TCP_CONGESTION,
+    TCP_FASTOPEN,
+    TCP_INFO,
+    TCP_NODELAY,
+    TCP_QUICKACK,
+    as_int,
+    decode,
+    os_error,
+    to_int,
+)
 from plankroad.aio.tcpinfo import pack_tcp_info
 from plankroad.endpoint import Endpoint
-from plankroad.tcp.config import NAGLE_MINSHALL, NAGLE_OFF
-from plankroad.units import MILLISECOND, SECOND
+from plankroad.tcp.config import NAGLE_OFF
+from plankroad.units import SECOND
 
 if TYPE_CHECKING:
     from plankroad.aio.driver import Driver
-    from plankroad.tcp.config import TcpConfig
     from plankroad.tcp.connection import Connection
     from plankroad.tcp.listen import Listener
-
-# Kinds of values: how a config field becomes an int of the socket API, and back.
-_PLAIN: Final = 0
-_FLAG: Final = 1
-_SECONDS: Final = 2
-_MILLISECONDS: Final = 3
-
-
-def constant(name: str, value: int) -> int:
-    """A constant of the socket module, or Linux's value where the platform does not name it."""
-    return int(getattr(socket, name, value))
-
-
-IPPROTO_TCP: Final = constant("IPPROTO_TCP", 6)
-IPPROTO_IP: Final = constant("IPPROTO_IP", 0)
-IPPROTO_IPV6: Final = constant("IPPROTO_IPV6", 41)
-SOL_SOCKET: Final = constant("SOL_SOCKET", 1)
-SO_REUSEADDR: Final = constant("SO_REUSEADDR", 2)
-SO_REUSEPORT: Final = constant("SO_REUSEPORT", 15)
-SO_TYPE: Final = constant("SO_TYPE", 3)
-SO_ERROR: Final = constant("SO_ERROR", 4)
-SO_LINGER: Final = constant("SO_LINGER", 13)
-SO_ACCEPTCONN: Final = constant("SO_ACCEPTCONN", 30)
-SO_PROTOCOL: Final = constant("SO_PROTOCOL", 38)
-SO_DOMAIN: Final = constant("SO_DOMAIN", 39)
-TCP_NODELAY: Final = constant("TCP_NODELAY", 1)
-TCP_INFO: Final = constant("TCP_INFO", 11)
-TCP_QUICKACK: Final = constant("TCP_QUICKACK", 12)
-TCP_CONGESTION: Final = constant("TCP_CONGESTION", 13)
-TCP_FASTOPEN: Final = constant("TCP_FASTOPEN", 23)
-IPV6_V6ONLY: Final = constant("IPV6_V6ONLY", 26)
-
-#: (level, option) -> (field of TcpConfig, kind)
-_FIELDS: Final[dict[tuple[int, int], tuple[str, int]]] = {
-    (SOL_SOCKET, constant("SO_KEEPALIVE", 9)): ("keepalive", _FLAG),
-    (SOL_SOCKET, constant("SO_SNDBUF", 7)): ("snd_buf", _PLAIN),
-    (SOL_SOCKET, constant("SO_RCVBUF", 8)): ("rcv_buf", _PLAIN),
-    (IPPROTO_TCP, constant("TCP_CORK", 3)): ("cork", _FLAG),
-    (IPPROTO_TCP, constant("TCP_MAXSEG", 2)): ("max_segment", _PLAIN),
-    (IPPROTO_TCP, constant("TCP_KEEPIDLE", 4)): ("keepalive_idle", _SECONDS),
-    (IPPROTO_TCP, constant("TCP_KEEPINTVL", 5)): ("keepalive_interval", _SECONDS),
-    (IPPROTO_TCP, constant("TCP_KEEPCNT", 6)): ("keepalive_count", _PLAIN),
-    (IPPROTO_TCP, constant("TCP_LINGER2", 8)): ("fin_timeout", _SECONDS),
-    (IPPROTO_TCP, constant("TCP_USER_TIMEOUT", 18)): ("user_timeout", _MILLISECONDS),
-    (IPPROTO_IP, constant("IP_TTL", 2)): ("ttl", _PLAIN),
-    (IPPROTO_IP, constant("IP_TOS", 1)): ("tos", _PLAIN),
-    (IPPROTO_IPV6, constant("IPV6_UNICAST_HOPS", 16)): ("ttl", _PLAIN),
-    (IPPROTO_IPV6, constant("IPV6_TCLASS", 67)): ("tos", _PLAIN),
-}
-
-_UNIT: Final = {_PLAIN: 1, _FLAG: 1, _SECONDS: SECOND, _MILLISECONDS: MILLISECOND}
 
 
 class SocketView:
@@ -132,7 +103,7 @@ class SocketView:
 
     def getpeername(self) -> tuple[Any, ...]:
         """The name of the other end. Raises OSError (ENOTCONN) where there is none."""
-        raise _error(errno.ENOTCONN)
+        raise os_error(errno.ENOTCONN)
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
         """As `socket.getsockopt`: an int, or `buflen` bytes at most. Raises OSError (ENOPROTOOPT) for others."""
@@ -147,7 +118,7 @@ class SocketView:
     def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
         """As `socket.setsockopt`. Raises OSError: ENOPROTOOPT for what is unknown, EINVAL for a bad value."""
         if value is None:
-            raise _error(errno.EINVAL)
+            raise os_error(errno.EINVAL)
         self._set(level, optname, value)
 
     def _get(self, level: int, optname: int) -> int | bytes:
@@ -160,10 +131,10 @@ class SocketView:
                 return int(self.family)
             if optname == SO_ERROR:
                 return self._take_error()
-        raise _error(errno.ENOPROTOOPT)
+        raise os_error(errno.ENOPROTOOPT)
 
     def _set(self, level: int, optname: int, value: Any) -> None:
-        raise _error(errno.ENOPROTOOPT)
+        raise os_error(errno.ENOPROTOOPT)
 
     def _take_error(self) -> int:
         endpoint = self._endpoint
@@ -210,17 +181,17 @@ class ConnectionSocket(SocketView):
                 return struct.pack("ii", config.linger >= 0, max(config.linger, 0) // SECOND)
             if optname in (SO_ACCEPTCONN, SO_REUSEADDR, SO_REUSEPORT):
                 return 0
-        found = _FIELDS.get((level, optname))
+        found = FIELDS.get((level, optname))
         if found is None:
             return super()._get(level, optname)
         if found[0] == "snd_buf" and config.snd_buf == 0:
             return self._conn.tcb.snd_buf_limit
         if found[0] == "rcv_buf" and config.rcv_buf == 0:
             return self._conn.tcb.rcv_buf
-        return _to_int(config, found)
+        return to_int(config, found)
 
     def _set(self, level: int, optname: int, value: Any) -> None:
-        name, setting = _decode(level, optname, value)
+        name, setting = decode(level, optname, value)
         if not name:
             return
         try:
@@ -265,23 +236,23 @@ class ListenerSocket(SocketView):
             return 1
         if level == IPPROTO_IPV6 and optname == IPV6_V6ONLY:
             return 1
-        found = _FIELDS.get((level, optname))
+        found = FIELDS.get((level, optname))
         if found is None:
             return super()._get(level, optname)
         if found[0] == "snd_buf":
             return config.initial_snd_buf()
         if found[0] == "rcv_buf":
             return config.initial_rcv_buf()
-        return _to_int(config, found)
+        return to_int(config, found)
 
     def _set(self, level: int, optname: int, value: Any) -> None:
         if level == IPPROTO_TCP and optname == TCP_FASTOPEN:
-            queue = _as_int(value)
+            queue = as_int(value)
             if not 0 <= queue <= 1 << 20:
-                raise _error(errno.EINVAL)
+                raise os_error(errno.EINVAL)
             self._listener.fast_open_queue = queue
             return
-        name, setting = _decode(level, optname, value)
+        name, setting = decode(level, optname, value)
         if not name:
             return
         config = self._listener.config
@@ -292,50 +263,3 @@ class ListenerSocket(SocketView):
         except ValueError as exc:
             setattr(config, name, before)
             raise OSError(errno.EINVAL, str(exc)) from None
-
-
-def _decode(level: int, optname: int, value: Any) -> tuple[str, Any]:
-    """The field of `TcpConfig` and its new value; an empty name for options that need nothing done."""
-    if level == IPPROTO_TCP and optname == TCP_NODELAY:
-        return "nagle", NAGLE_OFF if _as_int(value) else NAGLE_MINSHALL
-    if level == IPPROTO_TCP and optname == TCP_CONGESTION:
-        text = value if isinstance(value, str) else bytes(value).rstrip(b"\0").decode("ascii", "replace")
-        return "congestion_control", text
-    if level == SOL_SOCKET and optname == SO_LINGER:
-        raw = bytes(value)
-        if len(raw) < 8:
-            raise _error(errno.EINVAL)
-        on, seconds = struct.unpack_from("ii", raw)
-        return "linger", max(seconds, 0) * SECOND if on else -1
-    if level == SOL_SOCKET and optname in (SO_REUSEADDR, SO_REUSEPORT):
-        # Both ends of the four-tuple are taken already, and a listener may always bind beside TIME-WAIT connections.
-        return "", None
-    found = _FIELDS.get((level, optname))
-    if found is None:
-        raise _error(errno.ENOPROTOOPT)
-    name, kind = found
-    number = _as_int(value)
-    if kind == _FLAG:
-        return name, bool(number)
-    if name == "tos" and 0 <= number <= 255:
-        # The lower two bits are ECN's, and what a program says of them is passed over, as by Linux.
-        number &= 0xFC
-    return name, number * _UNIT[kind]
-
-
-def _to_int(config: TcpConfig, found: tuple[str, int]) -> int:
-    name, kind = found
-    return int(getattr(config, name)) // _UNIT[kind]
-
-
-def _as_int(value: Any) -> int:
-    if isinstance(value, int):
-        return value
-    raw = bytes(value)
-    if len(raw) < 4:
-        raise _error(errno.EINVAL)
-    return int(struct.unpack_from("i", raw)[0])
-
-
-def _error(number: int) -> OSError:
-    return OSError(number, os.strerror(number))

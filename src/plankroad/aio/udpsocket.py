@@ -9,13 +9,13 @@ import struct
 from typing import TYPE_CHECKING, Any, Final
 
 from plankroad.aio.names import family_of, socket_name
-from plankroad.aio.socketview import (
+from plankroad.aio.socketview import SocketView
+from plankroad.aio.sockopt import (
     IPPROTO_IP,
     IPPROTO_IPV6,
     SO_REUSEADDR,
     SO_REUSEPORT,
     SOL_SOCKET,
-    SocketView,
     constant,
 )
 
