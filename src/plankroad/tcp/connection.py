@@ -194,6 +194,22 @@ class Connection(Endpoint):
                 acknowledge(t)
         return taken
 
+    def take_back(self) -> int:
+        """Give back to the program what it wrote last and was never sent; returns how many octets.
+
+        So a write that is to go out in the SYN (RFC 7413), and not to wait for the handshake, ends where the SYN does.
+        """
+        t = self.tcb
+        first = max(t.snd_max, t.iss + 1, t.snd_buf.start)
+        if t.state == SYN_SENT:
+            first = max(first, t.iss + 1 + t.syn_data)
+        count = t.snd_buf.end - first
+        if count <= 0 or t.close_requested:
+            return 0
+        t.snd_buf.cut(first)
+        self._changed()
+        return count
+
     def receive(self, now: int, limit: int) -> bytes:
         """Up to `limit` bytes that arrived in order; b"" when there is nothing (at the end, too: see `at_eof`)."""
         t = self.tcb

@@ -59,6 +59,20 @@ class SendBuffer:
             self._head = 0
             self._cursor = max(0, self._cursor - head)
 
+    def cut(self, end: int) -> None:
+        """Take the octets from `end` on back out: none of them was sent."""
+        if end >= self.end:
+            return
+        chunks = self._chunks
+        offsets = self._offsets
+        while len(chunks) > self._head and offsets[-1] >= end:
+            del chunks[-1]
+            del offsets[-1]
+        if len(chunks) > self._head:
+            chunks[-1] = chunks[-1][: end - offsets[-1]]
+        self.end = end
+        self._cursor = self._head
+
     def slice(self, start: int, length: int) -> bytes:
         """The `length` octets from `start`; all of them must be in the buffer."""
         chunks = self._chunks
