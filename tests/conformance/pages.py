@@ -31,7 +31,8 @@ the tests that prove what we do. IP, ICMP and UDP have [their own page](conforma
 
 A test claims a requirement by the marker `requirement`, a packet script by a line `// Requirement:`; `make conformance`
 makes this page from them, and `tests/conformance/test_table.py` holds that it is what they make now. {broken}
-requirements have at least one *break*, a change of the source that takes the behaviour away (`tests/conformance/breaks_*.toml`):
+requirements have at least one *break*, a change of the source that takes the behaviour away (its files are
+`tests/conformance/breaks_*.toml`):
 `make conformance-breaks` makes each in a copy and shows that a test that claims the requirement fails.
 """
 

@@ -223,7 +223,6 @@ def test_soft_errors_do_not_end_a_connection_but_explain_its_end(kind: int, erro
     assert peer.conn.error == error
 
 
-@pytest.mark.requirement("MUST-56")
 def test_an_attempt_to_connect_ends_after_a_standing_soft_error() -> None:
     # RFC 5461 section 4.1; docs/deviations.md.
     peer = ScriptedPeer()

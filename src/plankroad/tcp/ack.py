@@ -217,8 +217,9 @@ def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
     t.snd_una = ack
     t.snd_nxt = max(t.snd_nxt, ack)
     t.retries = 0
-    # Progress ends the back-off, sample or no sample, as in Linux and BSD: see docs/deviations.md.
-    t.rtt.backoff = 0
+    if not t.config.strict_rto:
+        # Progress ends the back-off, sample or no sample, as in Linux and BSD: see docs/deviations.md.
+        t.rtt.backoff = 0
     t.trouble_reported = False
     t.soft_error = 0
     t.probes = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-from typing import Final
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_READABLE, EVENT_WRITABLE
 from plankroad.tcp import ecn, pacing, tlp
@@ -31,9 +30,6 @@ from plankroad.tcp.timers import arm_keepalive
 from plankroad.tcp.window import hold_limit, shift_for
 from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import ACE, ACK, RST, SYN, Segment
-
-#: No segment is made smaller than this whatever MSS a peer names (its own headers would outweigh the data).
-_LEAST_MSS: Final = 48
 
 
 def begin_active(t: Tcb, now: int) -> None:
@@ -98,7 +94,7 @@ def accept_syn(t: Tcb, now: int, seg: Segment) -> None:
 def negotiate(t: Tcb, now: int, seg: Segment) -> None:
     """Agree on options: each is in force when both SYNs have it."""
     if seg.mss:
-        t.peer_mss = max(seg.mss, _LEAST_MSS)
+        t.peer_mss = max(seg.mss, t.config.least_mss)
     if t.ws_ok and seg.wscale >= 0:
         # RFC 7323 section 2.3: "If a Window Scale option is received with a shift.cnt value larger than 14, the TCP
         # SHOULD log the error but MUST use 14 instead of the specified value."

@@ -14,7 +14,10 @@ MIN_RTT_WINDOW: Final = 300 * SECOND
 
 
 class RttEstimator:
-    """SRTT, RTTVAR and RTO, in nanoseconds. `min_rtt`: the least of the last minutes, NEVER without a sample."""
+    """SRTT, RTTVAR and RTO, in nanoseconds. `min_rtt`: the least of the last minutes, NEVER without a sample.
+
+    `strict`: RFC 6298 to the letter, see `TcpConfig.strict_rto`.
+    """
 
     __slots__ = (
         "_min_at",
@@ -29,9 +32,10 @@ class RttEstimator:
         "rttvar",
         "samples",
         "srtt",
+        "strict",
     )
 
-    def __init__(self, initial_rto: int, min_rto: int, max_rto: int) -> None:
+    def __init__(self, initial_rto: int, min_rto: int, max_rto: int, strict: bool = False) -> None:
         self.srtt: int = 0
         self.rttvar: int = 0
         self.latest: int = -1
@@ -43,6 +47,7 @@ class RttEstimator:
         self.base_rto: int = initial_rto
         self.min_rto: int = min_rto
         self.max_rto: int = max_rto
+        self.strict: bool = strict
         self.backoff: int = 0  # how often the timeout was doubled
 
     def sample(self, now: int, rtt: int, expected_samples: int) -> None:
@@ -73,6 +78,12 @@ class RttEstimator:
         self._set_rto()
 
     def _set_rto(self) -> None:
+        if self.strict:
+            # RFC 6298 (2.3) and (2.4): "Whenever RTO is computed, if it is less than 1 second, then the RTO SHOULD be
+            # rounded up to 1 second."
+            least = self.srtt + max(GRANULARITY, 4 * self.rttvar)
+            self.base_rto = min(self.max_rto, max(self.min_rto, least))
+            return
         # RFC 6298 (2.3): "RTO <- SRTT + max (G, K*RTTVAR)". The lower bound of (2.4) is put on the variance, not on the
         # sum: what it guards against, delayed acknowledgements and the like, comes on top of any round trip. While a
         # queue fills the round trip doubles within one, and a mean of many samples lags behind: the latest counts too.

@@ -331,7 +331,7 @@ class Tcb:
         self.challenge_window: int = 0  # when the second began in which challenge_count were sent
 
         # Loss recovery and congestion control
-        self.rtt: RttEstimator = RttEstimator(config.initial_rto, config.min_rto, config.max_rto)
+        self.rtt: RttEstimator = RttEstimator(config.initial_rto, config.min_rto, config.max_rto, config.strict_rto)
         self.scoreboard: Scoreboard = Scoreboard()
         self.cc: CongestionControl = cc
         self.sample: AckSample = AckSample()
@@ -444,7 +444,8 @@ class Tcb:
             mss = min(mss, self.config.max_segment)
         if self.ts_ok:
             mss -= TIMESTAMP_LEN
-        mss = max(mss, 8)
+        # A peer whose MSS has no room for the options gets one octet beside them.
+        mss = max(mss, 1)
         if mss != self.snd_mss:
             self.snd_mss = mss
             self.cc.set_smss(mss)
