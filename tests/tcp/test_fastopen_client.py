@@ -14,6 +14,7 @@ from plankroad.tcp.icmp import ADMIN_PROHIBITED, FRAGMENTATION_NEEDED, PORT_UNRE
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, SECOND
 from plankroad.wire.segment import Segment
+from plankroad.wire.tcp import options_length
 
 COOKIE = b"cookie12"
 REQUEST = b"GET / HTTP/1.0\r\n\r\n"
@@ -653,3 +654,35 @@ def test_the_mss_of_the_last_syn_ack_is_remembered() -> None:
     peer.open(fast_open=True)
     [syn] = peer.send(bytes(5000))
     assert len(syn.payload) == 600 - 32
+
+
+# Without cookies
+
+
+def test_without_cookies_the_first_connection_has_data_in_its_syn() -> None:
+    # RFC 7413 section 7.3: no option, and what the server offers is not kept.
+    client = Client()
+    peer = client.peer(TcpConfig(fast_open_send_cookieless=True))
+    assert peer.open(fast_open=True) == []
+    [syn] = peer.send(REQUEST)
+    assert (flags_of(syn), syn.fast_open, syn.payload) == ("S", None, REQUEST)
+    assert [flags_of(s) for s in answer(peer, ALL, COOKIE)] == ["."]
+    assert client.cookie() == b""
+    assert client.counters.fast_open_active == 1
+
+
+@pytest.mark.parametrize(("unknown", "expected"), [(0, 536), (1000, 1000), (65495, 1460)])
+def test_the_data_of_a_syn_is_bounded_by_an_mss_that_is_not_known(unknown: int, expected: int) -> None:
+    # Section 4.1.3: the default of 536 bytes, or what the program knows better; never more than the path's.
+    client = Client()
+    peer = client.peer(TcpConfig(fast_open_send_cookieless=True, fast_open_unknown_mss=unknown))
+    peer.open(fast_open=True)
+    [syn] = peer.send(bytes(5000))
+    assert len(syn.payload) + options_length(syn) == expected
+
+
+def test_the_data_of_a_syn_leaves_the_room_for_options_that_is_asked_for() -> None:
+    client = Client()
+    client.knows(mss=940)
+    peer = tried(client, bytes(5000), TcpConfig(fast_open_option_room=40))
+    assert peer.conn.tcb.syn_data == 900

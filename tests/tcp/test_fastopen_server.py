@@ -10,6 +10,8 @@ from plankroad.endpoint import EVENT_CLOSED, EVENT_CONNECTED, EVENT_ERROR, EVENT
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import TIMER_PERSIST
+from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_OLD, MAC_SIPHASH, FastOpenKeys
+from plankroad.tcp.siphash import siphash
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.segment import Segment
@@ -423,3 +425,59 @@ def test_options_that_leave_no_room_keep_the_cookie_out() -> None:
     peer.ts = True
     [answer] = syn(peer, b"", wscale=7)
     assert (answer.fast_open, answer.has_ts, answer.user_timeout) == (None, True, 60)
+
+
+def test_without_cookies_data_of_any_syn_is_taken() -> None:
+    # RFC 7413 section 7.3: "cookies are not necessary if the server has application-level protection".
+    for cookie in (None, b"", b"whatever"):
+        peer = server(config=TcpConfig(fast_open_accept_cookieless=True))
+        [answer] = syn(peer, cookie, REQUEST)
+        assert (answer.ack, answer.fast_open) == (1 + len(REQUEST), None)
+        assert peer.received == REQUEST
+    peer = server(config=TcpConfig(fast_open_accept_cookieless=True))
+    [answer] = syn(peer, None)
+    assert answer.ack == 1
+    assert peer.counters.fast_open_passive == 0
+    peer = server(queue=0, config=TcpConfig(fast_open_accept_cookieless=True))
+    [answer] = syn(peer, None, REQUEST)
+    assert peer.counters.fast_open_passive == 0
+
+
+def test_without_cookies_the_queue_is_the_bound() -> None:
+    # Section 5.1: PendingFastOpenRequests.
+    peer = server(queue=1, config=TcpConfig(fast_open_accept_cookieless=True))
+    syn(peer, None, REQUEST)
+    peer.connection = None
+    peer.segment("S", seq=0, data=REQUEST, mss=1460)
+    assert peer.counters.fast_open_queue_full == 1
+    assert peer.counters.fast_open_passive == 1
+
+
+def test_siphash_is_the_one_of_its_paper() -> None:
+    # J.-P. Aumasson, D. J. Bernstein, appendix A.
+    assert siphash(bytes(range(16)), bytes(range(15))) == 0xA129CA6149BE45E5.to_bytes(8, "little")
+    with pytest.raises(ValueError, match="16 bytes"):
+        siphash(bytes(15), b"")
+
+
+def test_cookies_of_a_shared_key_are_those_of_linux() -> None:
+    # RFC 7413 section 6.3.4. The cookie is one that a Linux host gave (net.ipv4.tcp_fastopen_key in the octets' order).
+    keys = FastOpenKeys(bytes(16), 0, MAC_SIPHASH)
+    keys.set_key(bytes.fromhex("a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4"))
+    client, own = bytes([192, 0, 2, 1]), bytes([192, 168, 0, 1])
+    assert keys.cookie(0, client, own, 8).hex() == "3021b9d889017eeb"
+    assert keys.check(0, client, own, keys.cookie(0, client, own, 16)) == COOKIE_GOOD
+    assert keys.check(0, client, own, keys.cookie(0, client, own, 8)[:6]) == COOKIE_BAD
+    old = keys.cookie(0, client, own, 8)
+    keys.set_key(bytes(16), bytes.fromhex("a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4"))
+    assert keys.check(0, client, own, old) == COOKIE_OLD
+    with pytest.raises(ValueError, match="16 bytes"):
+        keys.set_key(bytes(17))
+
+
+def test_siphash_keys_of_our_own_rotate_too() -> None:
+    keys = FastOpenKeys(bytes(16), 100, MAC_SIPHASH)
+    cookie = keys.cookie(0, b"cccc", b"ssss", 8)
+    assert keys.check(99, b"cccc", b"ssss", cookie) == COOKIE_GOOD
+    assert keys.check(100, b"cccc", b"ssss", cookie) == COOKIE_OLD
+    assert keys.check(200, b"cccc", b"ssss", cookie) == COOKIE_BAD

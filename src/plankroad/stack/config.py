@@ -8,6 +8,7 @@ from typing import Final
 from plankroad.ip.neighbour_entry import NeighbourConfig
 from plankroad.ip.routes import MULTIPATH_PER_FLOW
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.fastopen_cookie import MAC_BLAKE2, MAC_SIPHASH
 from plankroad.units import MILLISECOND, SECOND
 
 
@@ -92,6 +93,9 @@ class StackConfig:
     fast_open_cache: int = 1024
     #: How long a key makes cookies for clients; they are good for as long again. 0 = for ever.
     fast_open_key_lifetime: int = 12 * 3600 * SECOND
+    #: What makes cookies: "blake2s", or "siphash" as on Linux, for servers of both kinds that share an address and a
+    #: key (RFC 7413 section 6.3.4; `Stack.set_fast_open_key`): 8 bytes, whatever `TcpConfig.fast_open_cookie` says.
+    fast_open_mac: str = MAC_BLAKE2
     #: How long no connection tries Fast Open once it failed towards three destinations in a row; doubled each time it
     #: happens again, up to 64 times as long (RFC 7413 section 4.1.3.1). 0 = only the paths that failed rest.
     fast_open_blackhole: int = 3600 * SECOND
@@ -119,6 +123,10 @@ class StackConfig:
                 raise ValueError(f"StackConfig.{name} is {value}; it must be from {low} to {high}")
         if self.last_port < self.first_port:
             raise ValueError("StackConfig.last_port must not be below first_port")
+        if self.fast_open_mac not in (MAC_BLAKE2, MAC_SIPHASH):
+            raise ValueError(
+                f'StackConfig.fast_open_mac is {self.fast_open_mac!r}; it must be "blake2s" or "siphash"'
+            )
         if self.icmp_rate and not self.icmp_burst:
             raise ValueError("StackConfig.icmp_burst is 0; with an icmp_rate it must be 1 or more")
         if self.icmp_peer_rate and not self.icmp_peer_burst:

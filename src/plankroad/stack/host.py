@@ -142,7 +142,7 @@ class Host(UdpHost):
         self.fast_open: FastOpenCache = FastOpenCache(
             self.counters.tcp, config.fast_open_cache, config.fast_open_blackhole
         )
-        self.fast_open_keys: FastOpenKeys = FastOpenKeys(secret, config.fast_open_key_lifetime)
+        self.fast_open_keys: FastOpenKeys = FastOpenKeys(secret, config.fast_open_key_lifetime, config.fast_open_mac)
 
         # UDP and ICMP
         self.udp: UdpPorts = UdpPorts(PortAllocator(secret + b"udp", config.first_port, config.last_port))

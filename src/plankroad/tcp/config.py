@@ -176,6 +176,15 @@ class TcpConfig:
     fast_open_queue: int = 0
     #: Bytes of the cookies that a listener gives: even, 4 to 16.
     fast_open_cookie: int = 8
+    #: A listener takes the data of SYNs without asking for a cookie; connections send it so (RFC 7413 section 7.3). For
+    #: closed networks: elsewhere anybody can make a server work, under the name of somebody else.
+    fast_open_accept_cookieless: bool = False
+    fast_open_send_cookieless: bool = False
+    #: The MSS that a SYN with data counts on while the server's is not known, 0 = the default of RFC 7413 section
+    #: 4.1.3: 536 bytes for IPv4, 1220 for IPv6. Never more than the path's.
+    fast_open_unknown_mss: int = 0
+    #: Bytes of options that the data of such a SYN leaves room for at least; Linux: 40, whatever options it has.
+    fast_open_option_room: int = 0
 
     # Safety
     #: Challenge ACKs a connection sends per second (RFC 5961 section 10: per connection, so it tells nobody anything).
@@ -271,5 +280,7 @@ _BOUNDS: Final = (
     ("fast_open_wait", 0, SECOND),
     ("fast_open_queue", 0, 1 << 20),
     ("fast_open_cookie", 4, 16),
+    ("fast_open_unknown_mss", 0, 65495),
+    ("fast_open_option_room", 0, 40),
     ("challenge_ack_limit", 1, 1_000_000),
 )

@@ -23,6 +23,7 @@ from plankroad.tcp.constants import (
     SYN_SENT,
     TIMER_CORK,
 )
+from plankroad.tcp.fastopen_cache import FastOpenCookie
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER
 from plankroad.wire.segment import Segment
@@ -48,8 +49,12 @@ def begin_client(t: Tcb, now: int) -> bool:
     option = cache.find(now, t.local_addr, t.remote_addr, t.remote_port)
     if option is None:
         return False
+    if t.config.fast_open_send_cookieless:
+        # RFC 7413 section 7.3; what is known of the server's MSS bounds the data all the same.
+        option = FastOpenCookie(b"", False, option.mss)
+        option.bare = True
     t.fast_open_option = option
-    if not option.cookie:
+    if not option.cookie and not option.bare:
         t.fast_open = FAST_OPEN_ASKING
         return False
     t.fast_open = FAST_OPEN_WAITING
@@ -75,8 +80,9 @@ def load_syn(t: Tcb, seg: Segment) -> None:
     option = t.fast_open_option
     if option is None:
         return
-    seg.fast_open = option.cookie
-    seg.fast_open_exp = option.exp
+    if not option.bare:
+        seg.fast_open = option.cookie
+        seg.fast_open_exp = option.exp
     used = options_length(seg)
     if used > MAX_OPTIONS:
         # RFC 7413 section 4.2.2: "If the SYN packet does not have enough option space for the Fast Open option, abort
@@ -87,6 +93,7 @@ def load_syn(t: Tcb, seg: Segment) -> None:
         return
     if t.fast_open == FAST_OPEN_TRYING:
         # RFC 6691: an MSS counts no options.
+        used = max(used, t.config.fast_open_option_room)
         length = min(_data_limit(t, option.mss) - used, len(t.snd_buf))
         if length > 0:
             t.syn_data = length
@@ -96,9 +103,9 @@ def load_syn(t: Tcb, seg: Segment) -> None:
 def _data_limit(t: Tcb, mss: int) -> int:
     """Octets of options and data that a SYN may carry. `mss`: the server's as it was remembered, 0 = not."""
     if len(t.local_addr) == 4:
-        limit = min(mss, _MOST_MSS4) if mss else _DEFAULT_MSS4
+        limit = min(mss, _MOST_MSS4) if mss else t.config.fast_open_unknown_mss or _DEFAULT_MSS4
     else:
-        limit = min(mss, _MOST_MSS6) if mss else _DEFAULT_MSS6
+        limit = min(mss, _MOST_MSS6) if mss else t.config.fast_open_unknown_mss or _DEFAULT_MSS6
     limit = min(limit, t.path_mss)
     if t.config.max_segment:
         limit = min(limit, t.config.max_segment)
@@ -129,7 +136,7 @@ def on_answer(t: Tcb, now: int, seg: Segment, acked: int, crossed: bool) -> None
     # cookie and MSS information in the cookie cache."
     renewed = False
     cookie = seg.fast_open
-    if cookie:
+    if cookie and (option is None or not option.bare):
         renewed = True
         t.counters.fast_open_cookies_received += 1
         cache.learn(local, remote, cookie, seg.fast_open_exp, seg.mss)

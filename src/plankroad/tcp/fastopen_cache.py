@@ -27,16 +27,18 @@ class FastOpenCookie:
     """A cookie to send, in which form, and with how much data.
 
     `cookie`: empty to ask for one. `mss`: the server's, 0 = not known. `exp`: the experimental form of the option.
-    `rejected`: SYNs in a row with a cookie of this server whose data it did not take.
+    `rejected`: SYNs in a row with a cookie of this server whose data it did not take. `bare`: data goes without any
+    option (section 7.3).
     """
 
-    __slots__ = ("cookie", "exp", "mss", "rejected")
+    __slots__ = ("bare", "cookie", "exp", "mss", "rejected")
 
     def __init__(self, cookie: bytes, exp: bool, mss: int) -> None:
         self.cookie: bytes = cookie
         self.exp: bool = exp
         self.mss: int = mss
         self.rejected: int = 0
+        self.bare: bool = False
 
 
 class _Rest:

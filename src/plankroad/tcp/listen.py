@@ -138,7 +138,11 @@ class Listener(Endpoint):
             self.counters.accept_queue_overflow += 1
             return ListenResult(None, None)
         verdict = COOKIE_NONE
-        if seg.fast_open is not None and self.fast_open_queue > 0:
+        if self.fast_open_queue > 0 and self.config.fast_open_accept_cookieless:
+            # RFC 7413 section 7.3: "cookies are not necessary if the server has application-level protection".
+            if seg.payload or seg.fast_open is not None:
+                verdict = COOKIE_NONE if self._fast_open_is_full(now) else COOKIE_GOOD
+        elif seg.fast_open is not None and self.fast_open_queue > 0:
             verdict = self._cookie_verdict(now, seg.fast_open, local_addr, remote_addr)
             if verdict < COOKIE_GOOD:
                 # RFC 7413 section 3, step 2 b: "the server drops the data and sends a SYN-ACK acknowledging only the
@@ -216,11 +220,7 @@ class Listener(Endpoint):
         keys = self.fast_open_keys
         if keys is None:
             return COOKIE_NONE
-        if self._fast_open_full(now):
-            # RFC 7413 section 5.1: "subsequent TFO requests will be downgraded to regular connection requests, i.e.,
-            # with the data dropped and only SYNs acknowledged. This allows regular SYN flood defense techniques
-            # [RFC4987] like SYN cookies to kick in".
-            self.counters.fast_open_queue_full += 1
+        if self._fast_open_is_full(now):
             return COOKIE_NONE
         if not cookie:
             self.counters.fast_open_cookie_requests += 1
@@ -238,14 +238,22 @@ class Listener(Endpoint):
         cookie = keys.cookie(now, remote_addr, local_addr, self.config.fast_open_cookie)
         return FastOpenCookie(cookie, seg.fast_open_exp, 0)
 
-    def _fast_open_full(self, now: int) -> bool:
-        """Is PendingFastOpenRequests at its limit?"""
+    def _fast_open_is_full(self, now: int) -> bool:
+        """Is PendingFastOpenRequests at its limit?
+
+        RFC 7413 section 5.1: "subsequent TFO requests will be downgraded to regular connection requests, i.e., with the
+        data dropped and only SYNs acknowledged. This allows regular SYN flood defense techniques [RFC4987] like SYN
+        cookies to kick in".
+        """
         resets = self.fast_open_resets
         if len(self.fast_open_pending) + len(resets) < self.fast_open_queue:
             return False
         while resets and resets[0] <= now:
             del resets[0]
-        return len(self.fast_open_pending) + len(resets) >= self.fast_open_queue
+        if len(self.fast_open_pending) + len(resets) < self.fast_open_queue:
+            return False
+        self.counters.fast_open_queue_full += 1
+        return True
 
     def _offer(self, connection: Connection) -> None:
         self.ready.append(connection)
