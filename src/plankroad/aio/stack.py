@@ -22,11 +22,13 @@ from plankroad.aio.tls import TlsOptions, app_transport
 from plankroad.aio.transport import TcpTransport
 from plankroad.tcp.config import NAGLE_OFF, TcpConfig
 from plankroad.trace.netstat import format_counters
+from plankroad.units import SECOND
 from plankroad.wire.address import bytes_to_ip
 
 if TYPE_CHECKING:
     from plankroad.aio.driver import Driver
     from plankroad.stack.stack import Stack
+    from plankroad.tcp.connection import Connection
     from plankroad.tcp.listen import Listener
 
 logger = logging.getLogger("plankroad")
@@ -108,15 +110,43 @@ class AsyncStack:
         now = self.driver.scheduler.now()
         found = []
         for path in self.stack.connections.values():
-            connection = path.connection
-            ends: dict[str, int | str] = {
-                "local": bytes_to_ip(connection.local_addr),
-                "local_port": connection.local_port,
-                "remote": bytes_to_ip(connection.remote_addr),
-                "remote_port": connection.remote_port,
-            }
-            found.append(ends | connection.info(now))
+            found.append(_described(path.connection, now))
         return found
+
+    def memory_use(self) -> dict[str, int]:
+        """What `StackConfig.memory` is used for now, bytes: "limit", "used", and of that "send", "receive",
+        "out_of_order", "fragments" and "overhead".
+        """
+        return self.stack.memory_use()
+
+    def stalled(self, least: float = 0.0, *, zero_window: bool = False) -> list[dict[str, int | float | str]]:
+        """Connections that hold data of which for `least` seconds not an eighth got through, the longest first.
+
+        Each as in `connections`, with "held" (bytes of memory), "stalled" (seconds without progress) and "zero_window"
+        (seconds for which the peer has kept its window closed and answered probes; -1 where it has not). With
+        `zero_window` only those whose peers have done so for `least` seconds, longest first (RFC 6429).
+        """
+        now = self.driver.scheduler.now()
+        found: list[dict[str, int | float | str]] = []
+        for one in self.stack.stalled(now, int(least * SECOND), zero_window):
+            entry: dict[str, int | float | str] = dict(_described(one.connection, now))
+            entry["held"] = one.held
+            entry["stalled"] = one.duration / SECOND
+            entry["zero_window"] = one.zero_window / SECOND if one.zero_window >= 0 else -1
+            found.append(entry)
+        return found
+
+    def abort_stalled(self, least: float, *, zero_window: bool = False, most: int | None = None) -> int:
+        """Reset `stalled` connections, up to `most`, the longest first; returns how many.
+
+        Their protocols hear of `TimeoutError` in `connection_lost`, with the reason in its text. TCP by itself keeps
+        such a connection as long as its peer answers (RFC 9293, MUST-37); RFC 6429 leaves it to the program, which may
+        also set `TcpConfig.persist_timeout`.
+        """
+        now = self.driver.scheduler.now()
+        count = self.stack.shed_stalled(now, int(least * SECOND), zero_window, -1 if most is None else most)
+        self.driver.push()
+        return count
 
     # Streams
 
@@ -483,6 +513,17 @@ class AsyncStack:
         if not pairs:
             raise ValueError("can not get address information")
         return pairs
+
+
+def _described(connection: Connection, now: int) -> dict[str, int | str]:
+    """A connection's ends and its tcp_info."""
+    ends: dict[str, int | str] = {
+        "local": bytes_to_ip(connection.local_addr),
+        "local_port": connection.local_port,
+        "remote": bytes_to_ip(connection.remote_addr),
+        "remote_port": connection.remote_port,
+    }
+    return ends | connection.info(now)
 
 
 def _client_tls(

@@ -309,7 +309,7 @@ class TcpTransport(_FlowControlMixin):
             # a write, or resume_reading, meets the error.
             self._error_deferred = True
             return
-        self._fatal_error(os_error(self._conn.error), "the connection failed")
+        self._fatal_error(os_error(self._conn.error, self._conn.tcb.reason), "the connection failed")
 
     def _read_ready(self) -> None:
         """Hand over all that can be read."""

@@ -377,7 +377,11 @@ class FragmentTable:
             for oldest in source.datagrams.values():
                 self.evict(oldest)
                 break
-        while self.memory > self.limit:
+        self.shed(self.limit)
+
+    def shed(self, limit: int) -> None:
+        """Evict the oldest until no more than `limit` bytes are charged."""
+        while self.memory > limit:
             victim: Datagram | None = None
             for oldest in self.ipv4.values():
                 victim = oldest

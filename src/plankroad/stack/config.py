@@ -75,6 +75,17 @@ class StackConfig:
     reassembly_memory: int = 4 * 1024 * 1024
     reassembly_memory_source: int = 1024 * 1024
 
+    # Memory
+    #: Bytes that all connections and fragments together may hold: data unsent and unacknowledged, unread, out of order,
+    #: in fragments, and what keeping it costs. From three quarters on buffers grow no more; at the bound the worst goes
+    #: first, see `stack.shed`. (Linux: tcp_mem, in pages.)
+    memory: int = 1 << 30
+    #: Connections in TIME-WAIT; the oldest makes place (Linux: tcp_max_tw_buckets).
+    time_wait_limit: int = 16384
+    #: Connections whose programs are gone and which are not yet finished; those that stand still longest are reset
+    #: (Linux: tcp_max_orphans).
+    orphan_limit: int = 8192
+
     # Queues
     #: Packets that wait for a link: forwarded ones, and answers to strangers (Linux: txqueuelen).
     output_queue: int = 1000
@@ -146,6 +157,9 @@ _BOUNDS: Final = (
     ("ipv6_reassembly", MILLISECOND, 3600 * SECOND),
     ("reassembly_memory", 65536, 1 << 40),
     ("reassembly_memory_source", 65536, 1 << 40),
+    ("memory", 1 << 20, 1 << 50),
+    ("time_wait_limit", 1, 1 << 24),
+    ("orphan_limit", 1, 1 << 24),
     ("output_queue", 1, 1_000_000),
     ("loopback_queue", 1, 1_000_000),
     ("loopback_mtu", 1280, 65535),

@@ -1,13 +1,13 @@
 """`Host`: everything a stack knows, and nothing that acts.
 
 The files around it are functions that take a Host, in the order in which they may import each other: `routing`,
-`output`, `icmp_output`, `errors`, `tcp_output`, `udp_output`, `forward`, `icmp_input`, `tcp_input`, `udp_input`,
-`receive`, `work`. `Stack` is the Host with the methods that the world outside calls.
+`output`, `icmp_output`, `errors`, `tcp_output`, `shed`, `udp_output`, `forward`, `icmp_input`, `tcp_input`,
+`udp_input`, `receive`, `work`. `Stack` is the Host with the methods that the world outside calls.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from plankroad.stack.timers import TimerHeap
 from plankroad.tcp.fastopen_cache import FastOpenCache
 from plankroad.tcp.fastopen_cookie import FastOpenKeys
 from plankroad.tcp.isn import IsnGenerator
+from plankroad.tcp.memory import Memory
 from plankroad.tcp.ports import PortAllocator
 from plankroad.trace.eventlog import EventLog
 from plankroad.udp.endpoint import UdpHost
@@ -71,8 +72,10 @@ class Host(UdpHost):
         "loopback_queue",
         "loopback_route4",
         "loopback_route6",
+        "memory",
         "on_link4",
         "on_link6",
+        "orphans",
         "output",
         "paths",
         "pings",
@@ -86,6 +89,7 @@ class Host(UdpHost):
         "sources",
         "tcp_bound",
         "tcp_ports",
+        "time_waits",
         "timers",
         "turn",
         "turn_at",
@@ -123,8 +127,9 @@ class Host(UdpHost):
             self.counters.ip,
             config.ipv4_reassembly,
             config.ipv6_reassembly,
-            config.reassembly_memory,
-            config.reassembly_memory_source,
+            # Fragments are at most a quarter of all that the stack may hold.
+            min(config.reassembly_memory, config.memory >> 2),
+            min(config.reassembly_memory_source, config.memory >> 2),
         )
         self.icmp_limit: IcmpRateLimiter = IcmpRateLimiter(
             rng, config.icmp_rate, config.icmp_burst, config.icmp_peer_rate, config.icmp_peer_burst
@@ -138,6 +143,10 @@ class Host(UdpHost):
         self.connections: dict[tuple[bytes, int, bytes, int], Path] = {}
         self.paths: dict[Endpoint, Path] = {}
         self.listeners: dict[tuple[bytes, int], Listener] = {}
+        self.memory: Memory = Memory(config.memory)
+        # In TIME-WAIT, and without a program, in the order in which they came to that.
+        self.time_waits: OrderedDict[Path, None] = OrderedDict()
+        self.orphans: OrderedDict[Path, None] = OrderedDict()
         self.tcp_bound: BoundPorts = BoundPorts()
         self.fast_open: FastOpenCache = FastOpenCache(
             self.counters.tcp, config.fast_open_cache, config.fast_open_blackhole

@@ -23,6 +23,8 @@ class Path:
     `scope`: index of the interface the connection is bound to, -1 = none (link-local addresses).
     `dont_fragment`: off where the path is narrower than the host is willing to go.
     `wire_dst`, `ip_options`: destination field and IPv4 options, other than `dst` and empty with a source route only.
+    `held`: bytes of memory it held when it was last served; `done`: octets that had got through when it last made
+    progress, `progress_at`: when that was; `in_time_wait`, `orphan`: it is counted among those. All of `shed`.
     `advised`: the connection's trouble was told to IP once (RFC 9293 section 3.8.3, R1).
     """
 
@@ -30,16 +32,21 @@ class Path:
         "advised",
         "check_at",
         "connection",
+        "done",
         "dont_fragment",
         "dst",
         "error",
         "flow",
         "generation",
+        "held",
+        "in_time_wait",
         "interface",
         "ip_options",
         "key",
         "mtu",
         "next_hop",
+        "orphan",
+        "progress_at",
         "route",
         "scope",
         "spread",
@@ -72,3 +79,8 @@ class Path:
         self.spread: bool = False
         self.dont_fragment: bool = True
         self.advised: bool = False
+        self.held: int = 0
+        self.done: int = 0
+        self.progress_at: int = 0
+        self.in_time_wait: bool = False
+        self.orphan: bool = False

@@ -15,6 +15,7 @@ from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_input import icmp4_input, icmp6_input
 from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.offload import offloads_fit
+from plankroad.stack.shed import shed
 from plankroad.stack.tcp_input import tcp_input
 from plankroad.stack.udp_input import udp_input
 from plankroad.wire.address import (
@@ -283,6 +284,8 @@ def input4(
     if header.more_fragments or header.fragment_offset:
         whole = host.fragments.add_ipv4(now, packet.head, header)
         if whole is None:
+            if host.fragments.memory + host.memory.used > host.memory.limit:
+                shed(host, now)
             return
         packet = Packet(whole, b"", arrived)
         try:
@@ -436,6 +439,8 @@ def input6(
                     code,
                     rest,
                 )
+            elif host.fragments.memory + host.memory.used > host.memory.limit:
+                shed(host, now)
             return
         packet = Packet(whole, b"", arrived)
         try:

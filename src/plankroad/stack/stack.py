@@ -21,6 +21,7 @@ from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.ping import PingEndpoint
 from plankroad.stack.receive import receive
 from plankroad.stack.routing import find_route, source_for
+from plankroad.stack.shed import Stalled, memory_use, shed_stalled, stalled
 from plankroad.stack.work import advise, neighbour_failures, poll, poll_local
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
@@ -320,6 +321,26 @@ class Stack(Host):
             "work": len(self.work) + len(self.turn) - self.turn_at + len(self.remote),
             "ready": len(self.ready),
         }
+
+    def memory_use(self) -> dict[str, int]:
+        """What `StackConfig.memory` is used for now, bytes: "limit", "used", and of that "send", "receive",
+        "out_of_order", "fragments" and "overhead".
+        """
+        return memory_use(self)
+
+    def stalled(self, now: int, least: int = 0, zero_window: bool = False) -> list[Stalled]:
+        """Connections that hold data of which for `least` ns not an eighth got through, the longest first.
+
+        `zero_window`: only those whose peers keep their windows closed and answer probes (RFC 6429), by that time.
+        """
+        return stalled(self, now, least, zero_window)
+
+    def shed_stalled(self, now: int, least: int, zero_window: bool = False, most: int = -1) -> int:
+        """Reset up to `most` (-1: all) of `stalled`, the longest first; returns how many.
+
+        Their programs hear of ETIMEDOUT. RFC 6429 section 4: a TCP must not, but its program may.
+        """
+        return shed_stalled(self, now, least, zero_window, most)
 
     def is_idle(self) -> bool:
         """Nothing is left: no connection, listener, endpoint, timer, fragment or packet."""

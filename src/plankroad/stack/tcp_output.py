@@ -27,6 +27,8 @@ def register(host: Host, now: int, connection: Connection, arrived: int) -> Path
     flow = flow_hash(local, remote, PROTO_TCP, connection.local_port, connection.remote_port)
     path = Path(connection, key, host.loopback, flow)
     path.scope = scope_of(host, local, remote, arrived)
+    path.progress_at = now
+    connection.tcb.memory = host.memory
     host.connections[key] = path
     host.paths[connection] = path
     return path
@@ -35,8 +37,17 @@ def register(host: Host, now: int, connection: Connection, arrived: int) -> Path
 def forget(host: Host, connection: Connection) -> None:
     """Take a connection out of all tables."""
     path = host.paths.pop(connection, None)
-    if path is not None and host.connections.get(path.key) is path:
-        del host.connections[path.key]
+    if path is not None:
+        if host.connections.get(path.key) is path:
+            del host.connections[path.key]
+        host.memory.used -= path.held
+        path.held = 0
+        if path.in_time_wait:
+            path.in_time_wait = False
+            host.time_waits.pop(path, None)
+        if path.orphan:
+            path.orphan = False
+            host.orphans.pop(path, None)
     host.timers.set(connection, NEVER)
 
 

@@ -12,6 +12,7 @@ from plankroad.stack.errors import report
 from plankroad.stack.host import LOOPBACK_INDEX, Host
 from plankroad.stack.icmp_output import send_error4, send_error6
 from plankroad.stack.receive import loopback_input
+from plankroad.stack.shed import account
 from plankroad.stack.tcp_output import forget, refresh, share_path_mtu
 from plankroad.stack.tcp_output import transmit as transmit_tcp
 from plankroad.stack.udp_output import transmit as transmit_udp
@@ -101,6 +102,11 @@ def poll_local(host: Host, now: int) -> None:
                     host.output.append(packet)
             else:
                 host.remote.append(endpoint)
+                if isinstance(endpoint, Connection):
+                    # It is not served, but what came in for it counts.
+                    path = host.paths.get(endpoint)
+                    if path is not None:
+                        account(host, now, path)
         waiting.clear()
 
 
@@ -137,6 +143,7 @@ def serve(host: Host, now: int, endpoint: Endpoint) -> Packet | None:
             if endpoint.tcb.state == CLOSED:
                 forget(host, endpoint)
             else:
+                account(host, now, path)
                 host.timers.set(endpoint, endpoint.next_timeout())
         if endpoint.has_events():
             host.mark_ready(endpoint)

@@ -4,7 +4,8 @@ Receive side: M. Fisk, W. Feng, "Dynamic Right-Sizing in TCP" (LACSI 2001). The 
 but what the program takes out within a round trip says what the sender had in flight. A buffer of twice that never
 holds a steady sender back; one in slow start doubles what it sends with each round trip, and hears of a larger window
 one round trip later, so that it needs four times as much. A program that does not read takes nothing, and its buffer
-stays as it is. A buffer never shrinks: what was offered stays offered (RFC 9293 section 3.8.6, SHLD-14).
+stays as it is, and so does everyone's while the stack's memory is short. A buffer never shrinks: what was offered
+stays offered (RFC 9293 section 3.8.6, SHLD-14).
 
 Send side: the program may write ahead two windows, one that is in flight and one that is ready when its
 acknowledgements come. So a slow path is not buried in data, and a fast one does not wait for the writer.
@@ -115,7 +116,7 @@ def on_taken(t: Tcb, now: int) -> None:
     if over:
         want = max(want, 2 * taken)
     want = min(want, 8 * space.proven, t.config.rcv_buf_max)
-    if want > size:
+    if want > size and (t.memory is None or not t.memory.is_short()):
         t.rcv_buf = want
         t.counters.receive_buffer_grown += 1
         if t.log is not None:
@@ -145,7 +146,8 @@ def follow_window(t: Tcb) -> None:
     want = (2 if t.cc.uses_prr else 4) * min(t.cc.cwnd, t.max_snd_wnd) + t.config.snd_buf_start
     limit = t.snd_buf_limit
     if want > limit:
-        t.snd_buf_limit = min(want, t.config.snd_buf_max)
+        if t.memory is None or not t.memory.is_short():
+            t.snd_buf_limit = min(want, t.config.snd_buf_max)
     elif 4 * want < limit:
         # The path has become a slow one. What was taken stays.
         t.snd_buf_limit = max(min(want, t.config.snd_buf_max), len(t.snd_buf))

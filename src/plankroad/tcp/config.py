@@ -155,11 +155,16 @@ class TcpConfig:
     #: After `release`, how long unacknowledged data is still tried before a reset; -1 = R2 alone, 0 = reset at once
     #: (SO_LINGER).
     linger: int = -1
+    #: How long a peer may keep its window closed, however well it answers probes; then the connection is reset.
+    #: 0 = for ever (MUST-37). RFC 6429: the program may give such a connection up.
+    persist_timeout: int = 0
+    #: The same after `release`, where no program is left that could (0 = `persist_timeout`). Linux: tcp_orphan_retries.
+    orphan_timeout: int = 120 * SECOND
 
     # Listening
     #: Half-open connections of a listener before SYN cookies answer.
     syn_backlog: int = 1024
-    #: Answer with SYN cookies when `syn_backlog` is full; otherwise the SYN is dropped.
+    #: Answer with SYN cookies when `syn_backlog` is full; otherwise the oldest half-open connection makes place.
     syn_cookies: bool = True
     #: SYN-ACK retransmissions before a half-open connection is forgotten (tcp_synack_retries).
     synack_retries: int = 5
@@ -275,6 +280,8 @@ _BOUNDS: Final = (
     ("msl", 0, 600 * SECOND),
     ("fin_timeout", 0, _FOREVER),
     ("linger", -1, _FOREVER),
+    ("persist_timeout", 0, _FOREVER),
+    ("orphan_timeout", 0, _FOREVER),
     ("syn_backlog", 0, 1 << 20),
     ("synack_retries", 1, 100),
     ("fast_open_wait", 0, SECOND),

@@ -75,7 +75,9 @@ _OPTIONS: Final = (
     "linger",
     "max_segment",
     "nagle",
+    "orphan_timeout",
     "pacing",
+    "persist_timeout",
     "quick_acks",
     "r1",
     "r2",
@@ -166,7 +168,7 @@ class Connection(Endpoint):
             raise BrokenPipeError(errno.EPIPE, "the connection was closed for sending")
         if t.state in (CLOSED, TIME_WAIT):
             if t.error:
-                raise OSError(t.error, os.strerror(t.error))
+                raise OSError(t.error, t.reason or os.strerror(t.error))
             raise OSError(errno.ENOTCONN, "the connection is not open")
         room = t.snd_buf_limit - len(t.snd_buf)
         if room <= 0:
@@ -327,6 +329,21 @@ class Connection(Endpoint):
     def abort(self, now: int) -> None:
         """Reset the connection (RFC 9293 section 3.10.5): queued data is dropped, the peer is told."""
         abort_connection(self.tcb, now, errno.ECONNABORTED)
+        self._changed()
+
+    def shed(self, now: int, error: int, reason: str) -> None:
+        """Abort, and let go of what the program has not read: the memory is wanted elsewhere.
+
+        The program hears of `error`, an errno, with the words of `reason`; the peer of a RST.
+        """
+        t = self.tcb
+        if t.state == CLOSED:
+            return
+        t.reason = reason
+        abort_connection(t, now, error)
+        t.rcv_queue.clear()
+        t.rcv_queue_head = 0
+        t.rcv_queued = 0
         self._changed()
 
     def drop(self, now: int) -> None:

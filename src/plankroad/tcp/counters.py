@@ -62,12 +62,21 @@ _NAMES: Final = (
     "user_timeouts",
     "retransmission_giveups",
     "syn_queue_overflow",
+    "syn_queue_recycled",
     "accept_queue_overflow",
     "syn_cookies_sent",
     "syn_cookies_accepted",
     "syn_cookies_failed",
     "time_wait_entered",
     "time_wait_reused",
+    "time_wait_overflow",
+    "orphans_overflow",
+    "persist_timeouts",
+    "memory_out_of_order_shed",
+    "memory_time_wait_shed",
+    "memory_half_open_shed",
+    "memory_connections_shed",
+    "stalled_connections_shed",
     "simultaneous_opens",
     "icmp_soft_errors",
     "icmp_hard_errors",
@@ -149,16 +158,22 @@ class TcpCounters:
         "keepalive_drops",
         "keepalive_probes",
         "lost_retransmissions",
+        "memory_connections_shed",
+        "memory_half_open_shed",
+        "memory_out_of_order_shed",
+        "memory_time_wait_shed",
         "mtu_black_holes",
         "mtu_probes_failed",
         "mtu_probes_sent",
         "mtu_probes_succeeded",
         "no_connection",
+        "orphans_overflow",
         "out_of_order_dropped",
         "out_of_order_received",
         "out_of_window",
         "passive_opens",
         "paws_rejected",
+        "persist_timeouts",
         "receive_buffer_grown",
         "recoveries_loss",
         "recoveries_newreno",
@@ -180,13 +195,16 @@ class TcpCounters:
         "simultaneous_opens",
         "source_quench_ignored",
         "spurious_recoveries",
+        "stalled_connections_shed",
         "syn_cookies_accepted",
         "syn_cookies_failed",
         "syn_cookies_sent",
         "syn_queue_overflow",
+        "syn_queue_recycled",
         "tail_loss_probes",
         "tail_loss_repaired",
         "time_wait_entered",
+        "time_wait_overflow",
         "time_wait_reused",
         "timeouts",
         "undone_dsack",
@@ -258,12 +276,21 @@ class TcpCounters:
         self.user_timeouts: int = 0
         self.retransmission_giveups: int = 0
         self.syn_queue_overflow: int = 0
+        self.syn_queue_recycled: int = 0
         self.accept_queue_overflow: int = 0
         self.syn_cookies_sent: int = 0
         self.syn_cookies_accepted: int = 0
         self.syn_cookies_failed: int = 0
         self.time_wait_entered: int = 0
         self.time_wait_reused: int = 0
+        self.time_wait_overflow: int = 0
+        self.orphans_overflow: int = 0
+        self.persist_timeouts: int = 0
+        self.memory_out_of_order_shed: int = 0
+        self.memory_time_wait_shed: int = 0
+        self.memory_half_open_shed: int = 0
+        self.memory_connections_shed: int = 0
+        self.stalled_connections_shed: int = 0
         self.simultaneous_opens: int = 0
         self.icmp_soft_errors: int = 0
         self.icmp_hard_errors: int = 0

@@ -15,6 +15,7 @@ from plankroad.tcp.constants import (
     TIMER_NAMES,
 )
 from plankroad.tcp.ecnstate import CLASSIC, NOT_ECN
+from plankroad.tcp.memory import held_by
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
@@ -23,8 +24,8 @@ _CA_NAMES: Final = {RECOVERY: "recovery", LOSS: "loss", CWR: "cwr"}
 
 def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
     """Times are microseconds unless the name says `_ms`; windows and sizes are bytes, `snd_cwnd` and the counts of
-    segments are segments of `snd_mss`, as in Linux's struct tcp_info. With classic ECN little is known of marks:
-    `delivered_ce_bytes` is an estimate then, and the others are 0.
+    segments are segments of `snd_mss`, as in Linux's struct tcp_info. `memory`: all that the connection holds, bytes.
+    With classic ECN little is known of marks: `delivered_ce_bytes` is an estimate then, and the others are 0.
     """
     mss = t.snd_mss
     board = t.scoreboard
@@ -75,6 +76,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "rcv_space": t.rcv_buf,
         "snd_buf": t.snd_buf_limit,
         "rcv_ooopack": len(t.reassembly.intervals),
+        "memory": held_by(t),
         "notsent_bytes": max(0, t.snd_buf.end - max(t.snd_nxt, t.snd_buf.start)),
         "bytes_sent": t.bytes_sent,
         "bytes_acked": t.bytes_acked,

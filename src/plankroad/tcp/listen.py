@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_ACCEPT, Endpoint
@@ -14,7 +15,7 @@ from plankroad.tcp.cookies import SynCookies, decode_options, encode_options
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ecn import established
 from plankroad.tcp.ecnstate import ECN_OFF
-from plankroad.tcp.ending import abort_connection
+from plankroad.tcp.ending import abort_connection, end_connection
 from plankroad.tcp.fastopen_cache import FastOpenCookie
 from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_NONE, FastOpenKeys
 from plankroad.tcp.handshake import accept_syn, begin_fast, begin_passive, establish, syn_acknowledged
@@ -52,7 +53,7 @@ class Listener(Endpoint):
     """Answers SYNs for a local port.
 
     `backlog`: connections that may wait for `accept`. Half-open ones are bounded by `config.syn_backlog`; past that SYN
-    cookies answer, which hold no state at all. EVENT_ACCEPT tells of a connection to accept.
+    cookies answer, which hold no state at all, or the oldest makes place. EVENT_ACCEPT tells of a connection to accept.
 
     `fast_open_queue` (at first `config.fast_open_queue`): connections that TCP Fast Open may have opened and whose
     handshake is not over (RFC 7413 section 4.2: PendingFastOpenRequests); 0 switches it off. Such a connection can be
@@ -109,7 +110,7 @@ class Listener(Endpoint):
         self.fast_open_queue: int = config.fast_open_queue
         self.fast_open_pending: dict[Tcb, Connection] = {}
         self.fast_open_resets: list[int] = []  # until when each of those that were reset still counts, ascending
-        self.half_open: dict[Tcb, Connection] = {}
+        self.half_open: OrderedDict[Tcb, Connection] = OrderedDict()
         self.ready: list[Connection] = []
         self.last_cookie: int = -1
         self.closed: bool = False
@@ -153,7 +154,8 @@ class Listener(Endpoint):
             self.counters.syn_queue_overflow += 1
             if self.config.syn_cookies:
                 return ListenResult(None, self._cookie_reply(now, seg, local_addr, remote_addr, link_mtu))
-            return ListenResult(None, None)
+            if not self.recycle(now):
+                return ListenResult(None, None)
         iss = self.isn.isn(now, local_addr, self.local_port, remote_addr, seg.src_port)
         connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, iss)
         t = connection.tcb
@@ -176,6 +178,20 @@ class Listener(Endpoint):
         if not self.ready:
             return None
         return self.ready.pop(0)
+
+    def recycle(self, now: int) -> bool:
+        """Forget the half-open connection that waits longest; False where there is none.
+
+        RFC 4987 section 3.4: this "works under the assumption that legitimate connections can be fully established in
+        less time than the backlog can be filled by incoming attack SYNs". Without cookies it is the best there is:
+        whoever refuses new SYNs instead locks everyone out for as long as the flood lasts.
+        """
+        for t, connection in self.half_open.items():
+            self.counters.syn_queue_recycled += 1
+            end_connection(t, now, errno.ETIMEDOUT)
+            connection.wake()
+            return True
+        return False
 
     def has_room(self) -> bool:
         """Can one more connection wait for `accept`?"""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-#: What an interval costs besides its octets, in the accounting of memory.
-INTERVAL_COST: Final = 200
+#: What an interval costs besides its octets, in the accounting of memory: 225 bytes as measured by tracemalloc on
+#: CPython 3.11, 170 compiled.
+INTERVAL_COST: Final = 256
 #: A piece this small is joined with its neighbour.
 _JOIN_BELOW: Final = 4096
 #: Blocks of the SACK option that fit in a segment at most (RFC 2018 section 3).
@@ -46,11 +47,16 @@ class Interval:
     def join(self, other: Interval) -> None:
         """Take over the pieces of the interval that follows; the two where they meet are joined if small."""
         pieces = self.pieces
-        if len(pieces[-1]) + len(other.pieces[0]) <= _JOIN_BELOW:
-            pieces[-1] += other.pieces[0]
-            pieces.extend(other.pieces[1:])
+        following = other.pieces
+        if len(pieces[-1]) + len(following[0]) <= _JOIN_BELOW:
+            following[0] = pieces.pop() + following[0]
+        # The shorter list moves: a peer that fills a window from its end to its beginning, hole by hole, would have
+        # the longer one copied with each segment.
+        if len(pieces) < len(following):
+            following[0:0] = pieces
+            self.pieces = following
         else:
-            pieces.extend(other.pieces)
+            pieces.extend(following)
 
 
 class Reassembly:

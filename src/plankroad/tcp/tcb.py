@@ -27,6 +27,7 @@ from plankroad.wire.address import bytes_to_ip
 if TYPE_CHECKING:
     from plankroad.tcp.fastopen_cache import FastOpenCache, FastOpenCookie
     from plankroad.tcp.listen import Listener
+    from plankroad.tcp.memory import Memory
     from plankroad.trace.eventlog import EventLog
 
 
@@ -130,6 +131,7 @@ class Tcb:
         "log",
         "lost_total",
         "max_snd_wnd",
+        "memory",
         "mtu_found",
         "mtu_probe_at",
         "mtu_watch",
@@ -140,6 +142,7 @@ class Tcb:
         "passive",
         "path_mss",
         "peer_mss",
+        "persist_since",
         "plpmtud",
         "probe_due",
         "probes",
@@ -159,6 +162,7 @@ class Tcb:
         "rcv_up",
         "rcv_urgent",
         "rcv_wind_shift",
+        "reason",
         "reassembly",
         "recover",
         "released",
@@ -248,10 +252,12 @@ class Tcb:
         self.remote_addr: bytes = remote_addr
         self.remote_port: int = remote_port
         self.listener: Listener | None = None  # the listener this half-open connection belongs to
+        self.memory: Memory | None = None  # the account of the stack
 
         self.state: int = CLOSED
         self.passive: bool = False  # MUST-11: SYN_RECEIVED was reached from LISTEN
         self.error: int = 0  # errno of the end
+        self.reason: str = ""  # the end in words, where the errno alone would not tell
         self.soft_error: int = 0  # errno of the last delivery trouble
         self.events: int = 0
         self.opened_at: int = -1
@@ -395,6 +401,7 @@ class Tcb:
         self.fast_open_cache: FastOpenCache | None = None  # a client's memory; None: it does not want Fast Open
         self.syn_data: int = 0  # octets of data in our SYN; once answered, those that the peer took
         self.probes: int = 0
+        self.persist_since: int = 0  # with probes: when the first of them was due
         self.probe_due: int = 0  # a PROBE_ constant of `output`
         self.sws_override: bool = False
         self.cork_expired: bool = False

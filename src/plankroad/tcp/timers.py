@@ -104,6 +104,8 @@ def _retransmit(t: Tcb, now: int) -> None:
     if t.snd_wnd == 0:
         # The window shrank over data in flight. This is a probe, not a sign of congestion, and the connection stays as
         # long as it is answered (SHLD-17, MUST-37).
+        if _persisted(t, now):
+            return
         t.probes += 1
         t.probe_due = PROBE_WINDOW
     else:
@@ -178,12 +180,41 @@ def _persist(t: Tcb, now: int) -> None:
         return
     if t.unanswered_since < 0:
         t.unanswered_since = now
-    if _given_up(t, now, t.timeout_limit()):
+    if _persisted(t, now) or _given_up(t, now, t.timeout_limit()):
         return
     t.probe_due = PROBE_WINDOW
     # SHLD-30: "the interval between successive probes SHOULD be increased exponentially".
     t.probes += 1
     t.timers[TIMER_PERSIST] = now + min(t.rtt.base_rto << min(t.probes, 20), t.config.max_rto)
+    limit = _persist_limit(t)
+    if limit:
+        t.timers[TIMER_PERSIST] = min(t.timers[TIMER_PERSIST], max(t.persist_since + limit, now + 1))
+
+
+def _persist_limit(t: Tcb) -> int:
+    """How long the window may stay closed, 0 = for ever.
+
+    RFC 6429 section 4: a TCP does not close a connection "merely because it seems to be stuck in the ZWP or persist
+    condition", but its program may, and where the program is gone, whoever manages the resources.
+    """
+    config = t.config
+    if t.released and config.orphan_timeout and not 0 < config.persist_timeout < config.orphan_timeout:
+        return config.orphan_timeout
+    return config.persist_timeout
+
+
+def _persisted(t: Tcb, now: int) -> bool:
+    """The window is closed, and a probe due: give the connection up where it has been so too long."""
+    if t.probes == 0:
+        t.persist_since = now
+        return False
+    limit = _persist_limit(t)
+    if limit == 0 or now - t.persist_since < limit:
+        return False
+    t.counters.persist_timeouts += 1
+    t.reason = f"the peer kept its window closed for {(now - t.persist_since) // SECOND} s"
+    abort_connection(t, now, errno.ETIMEDOUT)
+    return True
 
 
 def arm_keepalive(t: Tcb, now: int) -> None:

@@ -9,7 +9,7 @@ from plankroad.tcp.tcb import Tcb
 
 _MAX_FIELD: Final = 65535
 
-#: What holding pieces may cost at most beside the octets in them: 20,000 holes in a window.
+#: What holding pieces may cost at most beside the octets in them: 16,000 holes in a window.
 _HOLDING_COSTS: Final = 4 * 1024 * 1024
 
 
