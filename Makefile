@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter that .venv is made with (default: the first of at least 3.11 that is found)
 #   VENV=.venv-3.12     another virtual environment, to keep several
 #   JOBS=2              pytest workers (default: one a core)
-#   ARGS="..."          arguments for `make demo`, `make paths`, `make bench` and `make check`
+#   ARGS="..."          arguments for `make demo`, `make paths`, `make bench`, `make fuzz` and `make check`
 
 PYTHON ?=
 VENV ?= .venv
@@ -16,7 +16,7 @@ SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
-.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance bench clean venv
+.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance bench fuzz clean venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -27,6 +27,7 @@ help:
 	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
 	@echo "make conformance  make docs/conformance*.md anew from what the tests claim"
 	@echo "make bench    measure both builds"
+	@echo "make fuzz     look for inputs that break it, for minutes or hours: make fuzz ARGS='--seconds 600'"
 	@echo "make snapshots  make docs/snapshots anew, to be looked at and committed"
 	@echo "make clean    remove what was built, $(VENV) too"
 	@echo "Set PYTHON=python3.12 for another interpreter, VENV= for another place, JOBS= for pytest's workers."
@@ -105,6 +106,14 @@ conformance: venv
 bench: setup
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python scripts/bench.py $(ARGS)
 	$(BIN)/python scripts/bench.py $(ARGS)
+
+$(VENV)/.fuzz: pyproject.toml scripts/test_requirements.py | venv
+	@$(BIN)/python scripts/test_requirements.py fuzz > $(VENV)/fuzz-requirements.txt
+	@$(PIP) install -r $(VENV)/fuzz-requirements.txt || $(call FAILED_INSTALL,the fuzzer)
+	@touch $@
+
+fuzz: venv $(VENV)/.installed $(VENV)/.fuzz
+	@$(BIN)/python scripts/fuzz.py run $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -6,7 +6,7 @@ import random
 
 import pytest
 from tests.stack.net import A4, A6, B4, Lone, host, tcp
-from tests.stack.test_robust import SAMPLES
+from tests.stack.samples import SAMPLES
 
 from plankroad.ip.interface import Interface
 from plankroad.link.segmentation import segment
