@@ -16,6 +16,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Final, NamedTuple
 
+from plankroad.packetdrill.timing import DEFAULT_PERCENT, DEFAULT_TOLERANCE
 from plankroad.testing.call import Call
 from plankroad.wire.address import ip_to_bytes
 
@@ -43,9 +44,13 @@ class Settings:
         "mtu",
         "prefix",
         "remote",
+        "scale_echoes",
         "seed",
         "speed",
+        "strict_segments",
+        "tick",
         "tolerance",
+        "tolerance_percent",
     )
 
     def __init__(self, ip_version: str = IPV4) -> None:
@@ -61,8 +66,15 @@ class Settings:
         self.mtu: int = 1500
         self.bind_port: int = 8080
         self.connect_port: int = 8080
-        #: Nanoseconds that a packet or a return may be off its time.
-        self.tolerance: int = 4_000_000
+        #: Nanoseconds that a packet or a return may be off its time; or per cent of the time since the event before.
+        self.tolerance: int = DEFAULT_TOLERANCE
+        self.tolerance_percent: float = DEFAULT_PERCENT
+        #: Nanoseconds a unit of the host's timestamps; 0: they are not compared.
+        self.tick: int = 0
+        #: What packets of the script echo is reckoned from the first timestamp of the host.
+        self.scale_echoes: bool = False
+        #: Segments must be cut as the script has them.
+        self.strict_segments: bool = False
         #: Bits a second of the link where the ground has such a thing; 0 = as fast as it can.
         self.speed: int = 0
         self.seed: int = 0

@@ -1,7 +1,7 @@
 """System calls of a script: their arguments as a `Ground` takes them, and what they left against what was expected.
 
-`prepare` turns a `Syscall` into a `Prepared` one: the ground's arguments, and the checks on what comes back. Descriptors
-are the script's numbers; which of the ground's they stand for is in `Descriptors`.
+`prepare` turns a `Syscall` into a `Prepared` one: the ground's arguments, and the checks on what comes back.
+Descriptors are the script's numbers; which of the ground's they stand for is in `Descriptors`.
 """
 
 from __future__ import annotations
@@ -422,9 +422,9 @@ def _recvmsg(binder: Binder, prepared: Prepared, args: Arguments) -> None:
     prepared.checks.append(check)
 
 
-def _bytes_of(binder: Binder, prepared: Prepared, args: Arguments, at: int, base: Value, count: int, ahead: int) -> (
-    bytes | BadBuffer
-):
+def _bytes_of(
+    binder: Binder, prepared: Prepared, args: Arguments, at: int, base: Value, count: int, ahead: int
+) -> bytes | BadBuffer:
     """What a buffer of a writing call holds; `ahead` bytes of the same call come before it."""
     if not 0 <= count <= _MOST:
         raise args.wrong(at, f"a size of 0 to {_MOST} bytes")
@@ -665,7 +665,7 @@ def _epoll_wait(binder: Binder, prepared: Prepared, args: Arguments) -> None:
             if not isinstance(events, Anything) and events != got[1]:
                 found.append(f"event {i + 1}: expected {poll_text(events)}, got {poll_text(got[1])}")
             if not isinstance(data, Anything) and data != got[0]:
-                found.append(f"data of event {i + 1}: expected {data}, got {got[0]}")
+                found.append(f"data of event {i + 1}: expected {data!r}, got {got[0]}")
         return found
 
     prepared.checks.append(check)
@@ -755,4 +755,3 @@ _MAKERS: Final[dict[str, Callable[[Binder, Prepared, Arguments], None]]] = {
     "sendfile": _sendfile,
     "splice": _splice,
 }
-

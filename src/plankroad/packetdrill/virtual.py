@@ -61,6 +61,7 @@ class VirtualGround(Ground):
             self.stack.add_address(self.interface, f"{bytes_to_ip(settings.local_link_local)}/64")
         self.stack.add_route("0.0.0.0/0" if len(settings.local) == 4 else "::/0", interface=self.interface)
         self.table = SyscallTable(self.stack, self.clock, self.push)
+        self.table.origin = BEGIN
         self._busy = False
         self._closed = False
 

@@ -175,7 +175,6 @@ class TcpWrite(Operation):
             t.state == SYN_SENT or (t.state == SYN_RECEIVED and t.fast_open != FAST_OPEN_PASSIVE)
         ):
             return None
-        sock.connecting = sock.connecting and t.state in (SYN_SENT, SYN_RECEIVED)
         if sock.pending_error() or sock.write_shut or sock.is_over():
             if self.at:
                 return self.at

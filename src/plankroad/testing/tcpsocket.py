@@ -235,7 +235,7 @@ class TcpSocket(Description):
 
     def remote_name(self) -> SockName:
         """getpeername. Raises OSError with ENOTCONN."""
-        if self.conn is None or self.connecting or self.state in (CLOSED, TIME_WAIT):
+        if self.conn is None or self.state in (CLOSED, SYN_SENT, TIME_WAIT):
             raise os_error(errno.ENOTCONN)
         return from_wire(self.family, self.conn.remote_addr, self.conn.remote_port)
 
@@ -271,7 +271,7 @@ class TcpSocket(Description):
         if self.listener is not None:
             raise os_error(errno.EISCONN)
         if self.conn is not None:
-            if self.connecting:
+            if self.connecting and self.state in (SYN_SENT, SYN_RECEIVED):
                 raise os_error(errno.EALREADY)
             if not self.is_over():
                 raise os_error(errno.EISCONN)
