@@ -19,6 +19,7 @@ COMMANDS: Final = {
     "serve": ("plankroad.cli.serve:serve", "Serve a directory by HTTP on a TUN device."),
     "fetch": ("plankroad.cli.fetch:fetch", "Fetch a URL from a Linux server through a TUN device."),
     "ping": ("plankroad.cli.ping:ping", "Ask a host for echo replies through a TUN device."),
+    "packetdrill": ("plankroad.cli.packetdrill:packetdrill", "Run packet scripts, in virtual time or on the kernel."),
     "paths": ("plankroad.cli.paths:paths", "Measure TCP on a grid of paths, in virtual time."),
     "trace": ("plankroad.cli.ping:trace", "List the routers on the way to a host."),
 }
