@@ -28,7 +28,7 @@ _BEFORE_NAMES: Final = r"""
       (?P<comment> //[^\n]* | /\*.*?\*/ )
     | (?P<keep> "(?:\\[^\n]|[^"\\\n])*" | `(?:\\.|[^`\\])*` | %\{.*?\}% )
     | (?P<directive> ^[ \t]*\#[^\n]* )
-    | (?P<option> ^[ \t]*--\S* )
+    | (?P<option> ^[ \t]*--[^\s"]*(?:"[^"\n]*")?\S* )
 """
 _AFTER_NAMES: Final = r"""
     | (?P<open> " | ` | %\{ | /\* )
@@ -39,7 +39,7 @@ _NAMED: Final = re.compile(
 )
 _DIRECTIVE: Final = re.compile(r"[ \t]*#[ \t]*([A-Za-z]*)(?:[ \t]+(.*))?", re.ASCII | re.DOTALL)
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_DEFINE_OPTION: Final = re.compile(r"[ \t]*--define=([A-Za-z_][A-Za-z0-9_]*)=(\S*)", re.ASCII)
+_DEFINE_OPTION: Final = re.compile(r"[ \t]*--define=([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.ASCII)
 _WORD: Final = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 _NOT_NEWLINE: Final = re.compile(r"[^\n]")
 
@@ -53,6 +53,7 @@ _UNCLOSED: Final = {
 #: The text of one define, and of a script with all of them replaced, may have so many characters.
 _MOST_DEFINED: Final = 4096
 _MOST_EXPANDED: Final = 64 << 20
+_MOST_NESTED: Final = 40
 
 
 class Source:
@@ -169,6 +170,8 @@ def _direct(
     if name in {"ifdef", "ifndef"}:
         if _NAME.fullmatch(rest) is None:
             raise source.fail(at, f"found {rest!r} after #{name}, expected one name")
+        if len(stack) >= _MOST_NESTED:
+            raise source.fail(at, f"found #{name}, expected at most {_MOST_NESTED} of them in one another")
         stack.append([at, int((rest in known) == (name == "ifdef")), 0])
     elif name in {"else", "endif"}:
         if not stack:
