@@ -29,13 +29,17 @@ class Route:
 
     `metric`: the lower wins. `weight` (1 or more): the share of packets or flows among equal routes.
     `source`: the source address to prefer, b"" for none. `mtu`: of this path where it is known, 0 = the interface's.
+    `adv_mss`: the most that connections by this route offer as MSS, 0 = what the link carries; `initial_window`: with
+    how many segments they begin, 0 = `TcpConfig.initial_window`.
     `origin` is one of `ROUTE_`. `reachable` is kept by the table (`RouteTable.set_gateway_reachable`).
     Host bits in `prefix` are cleared. Raises ValueError for lengths and families that do not fit.
     """
 
     __slots__ = (
+        "adv_mss",
         "credit",
         "gateway",
+        "initial_window",
         "interface",
         "metric",
         "mtu",
@@ -80,12 +84,20 @@ class Route:
         self.source = source
         self.mtu = mtu
         self.origin = origin
+        self.adv_mss: int = 0
+        self.initial_window: int = 0
         self.reachable: bool = True
         self.credit: int = 0
 
     def next_hop(self, dst: bytes) -> bytes:
         """The neighbour that a packet to `dst` is handed to."""
         return self.gateway if self.gateway else dst
+
+    def offered_mtu(self) -> int:
+        """The size of packets that the MSS we offer stands for: what the link carries, or less."""
+        mtu = self.interface.mtu
+        offered = self.adv_mss + (40 if len(self.prefix) == 4 else 60)
+        return offered if self.adv_mss > 0 and offered < mtu else mtu
 
     def path_mtu(self) -> int:
         """The MTU of the first hop: the interface's, or less where the route says so."""

@@ -124,7 +124,7 @@ def to_listener(
         host.counters.ip.no_route += 1
         return
     mtu = host.pmtu.get(now, src, narrowest_mtu(host, src, route))
-    result = listener.handle_segment(now, seg, dst, src, route.interface.mtu, mtu)
+    result = listener.handle_segment(now, seg, dst, src, route.offered_mtu(), mtu, route.initial_window)
     connection = result.connection
     if connection is not None:
         if seg.flags & SYN:

@@ -163,11 +163,13 @@ def connect(
         port,
         iss,
         host.isn.ts_offset(local, local_port, remote, port),
-        route.interface.mtu,
+        route.offered_mtu(),
         mtu,
         host.work,
         host.log,
     )
+    if route.initial_window:
+        connection.tcb.initial_window = route.initial_window
     path = register(host, now, connection, -1)
     if interface >= 0:
         path.scope = interface

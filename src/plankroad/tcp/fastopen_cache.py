@@ -100,6 +100,10 @@ class FastOpenCache:
         found = self._cookies.get((local, remote))
         return b"" if found is None else found.cookie
 
+    def known(self) -> list[tuple[bytes, bytes, FastOpenCookie]]:
+        """Local address, remote address and what is kept of it, the one used last at the end."""
+        return [(key[0], key[1], entry) for key, entry in self._cookies.items()]
+
     def find(self, now: int, local: bytes, remote: bytes, port: int) -> FastOpenCookie | None:
         """What the next SYN to this port should carry; None: nothing, Fast Open rests here."""
         if self.limit <= 0 or now < self.blackhole_until:

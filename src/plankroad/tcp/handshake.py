@@ -144,7 +144,7 @@ def initial_window(t: Tcb) -> int:
     if t.retries > 1:
         # RFC 6928 section 2: one segment where more than one SYN or SYN/ACK was lost.
         return mss
-    segments = t.config.initial_window
+    segments = t.initial_window
     return min(segments * mss, max(2 * mss, segments * 1460))
 
 

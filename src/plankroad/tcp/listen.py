@@ -116,9 +116,19 @@ class Listener(Endpoint):
         self.closed: bool = False
 
     def handle_segment(
-        self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int, path_mtu: int
+        self,
+        now: int,
+        seg: Segment,
+        local_addr: bytes,
+        remote_addr: bytes,
+        link_mtu: int,
+        path_mtu: int,
+        initial_window: int = 0,
     ) -> ListenResult:
-        """A segment for this port that belongs to no connection."""
+        """A segment for this port that belongs to no connection.
+
+        `link_mtu`: what our MSS stands for; `initial_window`: the route's, in segments, 0 = the configuration's.
+        """
         flags = seg.flags
         # RFC 9293 section 3.10.7.2, first: "An incoming RST should be ignored."
         if flags & RST or self.closed:
@@ -127,7 +137,7 @@ class Listener(Endpoint):
         # reset segment should be formed", unless it answers a cookie.
         if flags & ACK:
             if not flags & SYN and self.last_cookie >= 0 and now - self.last_cookie <= _COOKIE_PERIOD:
-                connection = self._from_cookie(now, seg, local_addr, remote_addr, link_mtu, path_mtu)
+                connection = self._from_cookie(now, seg, local_addr, remote_addr, link_mtu, path_mtu, initial_window)
                 if connection is not None:
                     return ListenResult(connection, None)
                 self.counters.syn_cookies_failed += 1
@@ -160,6 +170,8 @@ class Listener(Endpoint):
         connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, iss)
         t = connection.tcb
         t.listener = self
+        if initial_window:
+            t.initial_window = initial_window
         if verdict not in (COOKIE_NONE, COOKIE_GOOD):
             t.fast_open_option = self._fresh_cookie(now, seg, local_addr, remote_addr)
         if verdict >= COOKIE_GOOD:
@@ -337,7 +349,14 @@ class Listener(Endpoint):
         return reply
 
     def _from_cookie(
-        self, now: int, seg: Segment, local_addr: bytes, remote_addr: bytes, link_mtu: int, path_mtu: int
+        self,
+        now: int,
+        seg: Segment,
+        local_addr: bytes,
+        remote_addr: bytes,
+        link_mtu: int,
+        path_mtu: int,
+        initial_window: int,
     ) -> Connection | None:
         """The connection of which this ACK completes the handshake, if its cookie is one of ours."""
         if not self.has_room():
@@ -350,6 +369,8 @@ class Listener(Endpoint):
         self.counters.syn_cookies_accepted += 1
         connection = self._connection(seg, local_addr, remote_addr, link_mtu, path_mtu, cookie)
         t = connection.tcb
+        if initial_window:
+            t.initial_window = initial_window
         # The SYN as it must have been.
         syn = Segment(seg.src_port, seg.dst_port, peer_isn, 0, SYN, seg.wnd)
         syn.mss = mss

@@ -117,6 +117,7 @@ class Tcb:
         "frto_new",
         "gso_max",
         "high_new",
+        "initial_window",
         "irs",
         "iss",
         "keepalive_probes",
@@ -315,6 +316,7 @@ class Tcb:
         self.mtu_found: int = 0  # a path MTU that the host is to hear of
         if config.mtu_probing != MTU_PROBING_OFF:
             self.plpmtud = begin_plpmtud(self, path_mtu, link_mtu)
+        self.initial_window: int = config.initial_window  # segments; a route may say otherwise
         self.gso_max: int = 0  # most payload that may leave in one super-segment, 0 = one MSS
         self.tos: int = config.tos
 

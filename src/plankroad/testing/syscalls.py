@@ -75,8 +75,10 @@ class SocketPolicy:
     """What a kernel decides for all its sockets, and is no part of TCP (Linux's net.core and net.ipv4 sysctls).
 
     `somaxconn`: the largest backlog. `wmem_max`, `rmem_max`: the largest buffers that a program may ask for.
-    `fast_open_client`: MSG_FASTOPEN and TCP_FASTOPEN_CONNECT may be used. `notsent_lowat`: TCP_NOTSENT_LOWAT of sockets
-    that choose none. `syn_retries`: what TCP_SYNCNT says where nothing was chosen.
+    `fast_open_client`: MSG_FASTOPEN and TCP_FASTOPEN_CONNECT may be used; `fast_open_server`: TCP_FASTOPEN has effect;
+    `fast_open_listeners`: a listener that did not choose has Fast Open, for as many as its backlog.
+    `notsent_lowat`: TCP_NOTSENT_LOWAT of sockets that choose none. `syn_retries`: what TCP_SYNCNT says where nothing
+    was chosen.
     """
 
     def __init__(self) -> None:
@@ -84,6 +86,8 @@ class SocketPolicy:
         self.wmem_max = 1 << 30
         self.rmem_max = 1 << 30
         self.fast_open_client = True
+        self.fast_open_server = True
+        self.fast_open_listeners = False
         self.notsent_lowat = 0xFFFFFFFF
         self.syn_retries = 6
 
@@ -187,7 +191,9 @@ class SyscallTable:
     def refresh_listener(self, sock: TcpSocket) -> None:
         """Connections that `sock` accepts from now on are configured as it is now."""
         if sock.listener is not None:
-            sock.listener.config = sock.config()
+            config = sock.config()
+            sock.listener.config = config
+            sock.listener.fast_open_queue = config.fast_open_queue
 
     def connection(self, fd: int) -> TcpSocket:
         """The TCP socket at `fd`. Raises OSError: EBADF, ENOTSOCK."""

@@ -132,6 +132,11 @@ class TcpSocket(Description):
         config = self.table.stack.config.tcp.copy()
         for name, value in self.chosen.items():
             setattr(config, name, value)
+        policy = self.table.policy
+        if not policy.fast_open_server:
+            config.fast_open_queue = 0
+        elif policy.fast_open_listeners and "fast_open_queue" not in self.chosen:
+            config.fast_open_queue = self.backlog
         return config
 
     def pending_error(self) -> int:
@@ -255,6 +260,7 @@ class TcpSocket(Description):
     def listen(self, backlog: int) -> None:
         """Accept connections, or change how many may wait. Raises OSError: EINVAL, EADDRINUSE."""
         backlog = min(max(backlog, 0) if backlog >= 0 else 1 << 30, self.table.policy.somaxconn)
+        self.backlog = backlog
         # Linux lets one more connection wait than it is asked to.
         if self.listener is not None:
             self.listener.backlog = backlog + 1

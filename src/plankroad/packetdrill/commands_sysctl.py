@@ -1,0 +1,591 @@
+"""sysctl names, and files under /proc/sys and /sys, as choices of the stack.
+
+Each entry reads and writes text as Linux does. Values that mean something the stack does not do are refused by name;
+what has no bearing on it is kept and given back, with the reason in the table. Meanings: Linux's documentation,
+Documentation/networking/ip-sysctl.rst.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
+from plankroad.packetdrill.machine import Machine
+from plankroad.packetdrill.shell import Result, ShellError, number
+from plankroad.tcp.cc.registry import names
+from plankroad.units import MICROSECOND, MILLISECOND, SECOND
+
+
+class Sysctl:
+    """One name. `reason`: why it has no bearing on the stack, where it has none."""
+
+    reason = ""
+
+    def read(self, machine: Machine) -> str:
+        """Its value as text."""
+        raise NotImplementedError
+
+    def write(self, machine: Machine, text: str) -> None:
+        """Take a value. Raises ScriptError for one that cannot be taken, and says why."""
+        raise NotImplementedError
+
+
+def to_number(text: str) -> int:
+    """A whole number as `sysctl` takes it. Raises ScriptError."""
+    try:
+        return number(text.strip())
+    except ShellError as error:
+        raise ScriptError(str(error)) from None
+
+
+class Call(Sysctl):
+    """An entry made of two functions."""
+
+    def __init__(self, read: Callable[[Machine], str], write: Callable[[Machine, str], None]) -> None:
+        self._read = read
+        self._write = write
+
+    def read(self, machine: Machine) -> str:
+        return self._read(machine)
+
+    def write(self, machine: Machine, text: str) -> None:
+        self._write(machine, text)
+
+
+class Flag(Sysctl):
+    """A yes or no of `TcpConfig`; `true`: the values that mean yes, of which the first is told."""
+
+    def __init__(self, field: str, true: tuple[int, ...] = (1,), false: int = 0) -> None:
+        self.field = field
+        self.true = true
+        self.false = false
+
+    def read(self, machine: Machine) -> str:
+        return str(self.true[0] if getattr(machine.stack.config.tcp, self.field) else self.false)
+
+    def write(self, machine: Machine, text: str) -> None:
+        value = to_number(text)
+        if value != self.false and value not in self.true:
+            known = ", ".join(str(one) for one in (self.false, *self.true))
+            raise ScriptError(f"the value {value} is not one that the stack can act on; these are: {known}")
+        machine.set_tcp(**{self.field: value in self.true})
+
+
+class Number(Sysctl):
+    """A number of `TcpConfig` (`stack`: of `StackConfig`), `scale` of whose units make one of the sysctl's."""
+
+    def __init__(self, field: str, scale: int = 1, stack: bool = False) -> None:
+        self.field = field
+        self.scale = scale
+        self.stack = stack
+
+    def read(self, machine: Machine) -> str:
+        config = machine.stack.config
+        return str(getattr(config if self.stack else config.tcp, self.field) // self.scale)
+
+    def write(self, machine: Machine, text: str) -> None:
+        value = to_number(text) * self.scale
+        if self.stack:
+            machine.set_stack(**{self.field: value})
+        else:
+            machine.set_tcp(**{self.field: value})
+
+
+class Choice(Sysctl):
+    """Fields of `TcpConfig` together: each value of the sysctl stands for what they are."""
+
+    def __init__(self, table: Mapping[int, Mapping[str, object]]) -> None:
+        self.table = table
+
+    def read(self, machine: Machine) -> str:
+        config = machine.stack.config.tcp
+        for value, fields in self.table.items():
+            if all(getattr(config, name) == wanted for name, wanted in fields.items()):
+                return str(value)
+        return "0"
+
+    def write(self, machine: Machine, text: str) -> None:
+        value = to_number(text)
+        if value not in self.table:
+            known = ", ".join(str(one) for one in self.table)
+            raise ScriptError(f"the value {value} is not one that the stack can act on; these are: {known}")
+        machine.set_tcp(**self.table[value])
+
+
+class Fixed(Sysctl):
+    """The stack does what some values mean and nothing else; any other is refused."""
+
+    def __init__(self, default: str, reason: str, also: tuple[str, ...] = ()) -> None:
+        self.default = default
+        self.reason = reason
+        self.also = also
+
+    def read(self, machine: Machine) -> str:
+        return machine.values.get(str(id(self)), self.default)
+
+    def write(self, machine: Machine, text: str) -> None:
+        value = " ".join(text.split())
+        if value not in (self.default, *self.also) and not _same_number(value, (self.default, *self.also)):
+            raise ScriptError(
+                f"the value {value} is not one that the stack can act on ({self.reason}); it must be "
+                + " or ".join((self.default, *self.also))
+            )
+        machine.values[str(id(self))] = value
+
+
+def _same_number(value: str, known: tuple[str, ...]) -> bool:
+    try:
+        return number(value) in [number(one) for one in known]
+    except ShellError:
+        return False
+
+
+class NoBearing(Sysctl):
+    """Kept and given back; nothing in the stack would look at it, for the reason given."""
+
+    def __init__(self, default: str, reason: str) -> None:
+        self.default = default
+        self.reason = reason
+
+    def read(self, machine: Machine) -> str:
+        return machine.values.get(str(id(self)), self.default)
+
+    def write(self, machine: Machine, text: str) -> None:
+        machine.values[str(id(self))] = "\t".join(text.split())
+
+
+class ReadOnly(Sysctl):
+    """It can be looked at."""
+
+    def __init__(self, read: Callable[[Machine], str]) -> None:
+        self._read = read
+
+    def read(self, machine: Machine) -> str:
+        return self._read(machine)
+
+    def write(self, machine: Machine, text: str) -> None:
+        raise ScriptError("it can be read only")
+
+
+class Policy(Sysctl):
+    """A number of the sockets' policy (`plankroad.testing.syscalls.SocketPolicy`)."""
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def read(self, machine: Machine) -> str:
+        return str(int(getattr(machine.policy, self.field)))
+
+    def write(self, machine: Machine, text: str) -> None:
+        value = to_number(text)
+        if value < 0:
+            raise ScriptError(f"the value {value} must not be negative")
+        setattr(machine.policy, self.field, value)
+
+
+class Absent(Sysctl):
+    """A name that scripts try and Linux itself does not have: `sysctl` fails on it, as there."""
+
+
+def _triple(text: str) -> tuple[int, int, int]:
+    values = [to_number(one) for one in text.split()]
+    if len(values) != 3 or not 0 < values[0] <= values[1] <= values[2]:
+        raise ScriptError(
+            f'"{text}" must be three numbers, none smaller than the one before: least, first and largest'
+        )
+    return values[0], values[1], values[2]
+
+
+def _read_buffers(kind: str) -> Callable[[Machine], str]:
+    def read(machine: Machine) -> str:
+        config = machine.stack.config.tcp
+        least = machine.values.get(f"{kind} least", "4096")
+        return f"{least}\t{getattr(config, kind + '_start')}\t{getattr(config, kind + '_max')}"
+
+    return read
+
+
+def _write_buffers(kind: str) -> Callable[[Machine, str], None]:
+    def write(machine: Machine, text: str) -> None:
+        least, start, most = _triple(text)
+        machine.set_tcp(**{kind + "_start": max(start, 1024), kind + "_max": max(most, 1024)})
+        machine.values[f"{kind} least"] = str(least)
+
+    return write
+
+
+# tcp_fastopen, bits: ip-sysctl.rst.
+TFO_CLIENT: Final = 0x1
+TFO_SERVER: Final = 0x2
+TFO_CLIENT_NO_COOKIE: Final = 0x4
+TFO_SERVER_NO_COOKIE: Final = 0x200
+TFO_ALL_LISTENERS: Final = 0x400
+
+
+def _read_fast_open(machine: Machine) -> str:
+    return machine.values.get("tcp_fastopen", "1")
+
+
+def _write_fast_open(machine: Machine, text: str) -> None:
+    value = to_number(text)
+    machine.policy.fast_open_client = bool(value & TFO_CLIENT)
+    machine.policy.fast_open_server = bool(value & TFO_SERVER)
+    machine.policy.fast_open_listeners = bool(value & TFO_ALL_LISTENERS)
+    machine.set_tcp(
+        fast_open_send_cookieless=bool(value & TFO_CLIENT_NO_COOKIE),
+        fast_open_accept_cookieless=bool(value & TFO_SERVER_NO_COOKIE),
+    )
+    machine.values["tcp_fastopen"] = str(value)
+
+
+def _read_fast_open_key(machine: Machine) -> str:
+    return machine.values.get("tcp_fastopen_key", "00000000-00000000-00000000-00000000")
+
+
+def key_bytes(text: str) -> bytes:
+    """A key as `tcp_fastopen_key` has it: four numbers of 32 bits in hexadecimal, each with its low octet first."""
+    words = text.split("-")
+    try:
+        if len(words) != 4:
+            raise ValueError
+        return b"".join(int(word, 16).to_bytes(4, "little") for word in words)
+    except (ValueError, OverflowError):
+        raise ScriptError(f"{text!r} must be four hexadecimal numbers of 32 bits with - between them") from None
+
+
+def _write_fast_open_key(machine: Machine, text: str) -> None:
+    keys = [key_bytes(one) for one in text.split(",")]
+    if len(keys) > 2:
+        raise ScriptError("there are two keys at most: the one in use, and the one before")
+    machine.stack.set_fast_open_key(keys[0], keys[1] if len(keys) == 2 else b"")
+    machine.values["tcp_fastopen_key"] = text.strip()
+
+
+def _read_blackhole(machine: Machine) -> str:
+    return str(machine.stack.fast_open.blackhole // SECOND)
+
+
+def _write_blackhole(machine: Machine, text: str) -> None:
+    machine.stack.fast_open.blackhole = to_number(text) * SECOND
+    machine.stack.fast_open.blackhole_until = 0
+
+
+def _read_retries(machine: Machine) -> str:
+    return machine.values.get("tcp_retries2", "15")
+
+
+def _write_retries(machine: Machine, text: str) -> None:
+    count = to_number(text)
+    config = machine.stack.config.tcp
+    # ip-sysctl.rst: "the actual timeout ... is the hypothetical timeout" that so many doublings of the least RTO make.
+    total = 0
+    timeout = config.min_rto
+    for _ in range(count + 1):
+        total += timeout
+        timeout = min(2 * timeout, config.max_rto)
+    machine.set_tcp(r2=total)
+    machine.values["tcp_retries2"] = str(count)
+
+
+def _read_syn_retries(machine: Machine) -> str:
+    return str(machine.policy.syn_retries)
+
+
+def _write_syn_retries(machine: Machine, text: str) -> None:
+    count = to_number(text)
+    machine.set_tcp(syn_retries=count)
+    machine.policy.syn_retries = count
+
+
+_COOKIES: Final = {
+    0: {"syn_cookies": False, "syn_backlog": 1024},
+    1: {"syn_cookies": True, "syn_backlog": 1024},
+    2: {"syn_cookies": True, "syn_backlog": 0},
+}
+
+
+def _read_port_range(machine: Machine) -> str:
+    ports = machine.stack.tcp_ports
+    return f"{ports.first}\t{ports.first + ports.number - 1}"
+
+
+def _write_port_range(machine: Machine, text: str) -> None:
+    values = [to_number(one) for one in text.split()]
+    if len(values) != 2 or not 1 <= values[0] <= values[1] <= 65535:
+        raise ScriptError(f'"{text}" must be two ports, the first not above the last')
+    for ports in (machine.stack.tcp_ports, machine.stack.udp.allocator):
+        ports.first = values[0]
+        ports.number = values[1] - values[0] + 1
+    machine.set_stack(first_port=values[0], last_port=values[1])
+
+
+def _write_ttl(machine: Machine, text: str) -> None:
+    value = to_number(text)
+    machine.set_stack(ttl=value)
+    machine.set_tcp(ttl=value)
+
+
+def _congestion_control(machine: Machine, text: str) -> None:
+    name = "newreno" if text.strip() == "reno" else text.strip()
+    if name not in names():
+        raise ScriptError(f"there is no congestion control {name!r} here; there are {', '.join(names())}")
+    machine.set_tcp(congestion_control=name)
+
+
+def _read_base_mss(machine: Machine) -> str:
+    return str(machine.stack.config.tcp.mtu_base - 40)
+
+
+def _write_base_mss(machine: Machine, text: str) -> None:
+    # The sysctl is the MSS for IPv4 without options.
+    machine.set_tcp(mtu_base=max(576, to_number(text) + 40))
+
+
+_SUPER: Final = "how Linux makes super-segments; what is on the wire is what counts here"
+_ACCOUNTING: Final = "how Linux accounts for memory"
+_CHECKED: Final = "what Linux tells the administrator about"
+
+_IPV4: Final[dict[str, Sysctl]] = {
+    # Options and segments
+    "tcp_timestamps": Flag("timestamps", (1, 2)),
+    "tcp_sack": Flag("sack"),
+    "tcp_dsack": Flag("dsack"),
+    "tcp_window_scaling": Flag("window_scaling"),
+    "tcp_ecn": Choice(
+        {
+            0: {"ecn": "off", "accurate_ecn": False},
+            1: {"ecn": "on", "accurate_ecn": False},
+            2: {"ecn": "passive", "accurate_ecn": False},
+            3: {"ecn": "accecn", "accurate_ecn": True},
+            4: {"ecn": "on", "accurate_ecn": True},
+            5: {"ecn": "passive", "accurate_ecn": True},
+        }
+    ),
+    "tcp_mtu_probing": Choice(
+        {0: {"mtu_probing": "off"}, 1: {"mtu_probing": "black_hole"}, 2: {"mtu_probing": "on"}}
+    ),
+    "tcp_base_mss": Call(_read_base_mss, _write_base_mss),
+    "tcp_mtu_probe_floor": Fixed("48", "the least size is RFC 8899's BASE_PLPMTU, or 512 bytes"),
+    "tcp_min_snd_mss": Fixed("48", "tcp.handshake names the least MSS"),
+    "tcp_probe_interval": Fixed("600", "the raise timer of RFC 8899 is ten minutes"),
+    "tcp_probe_threshold": NoBearing("8", "the range that is not worth a probe is a 64th of the size here"),
+    # Buffers and windows
+    "tcp_rmem": Call(_read_buffers("rcv_buf"), _write_buffers("rcv_buf")),
+    "tcp_wmem": Call(_read_buffers("snd_buf"), _write_buffers("snd_buf")),
+    "tcp_moderate_rcvbuf": Fixed("1", "a receive buffer of fixed size is the program's choice (SO_RCVBUF)"),
+    "tcp_adv_win_scale": NoBearing("1", _ACCOUNTING),
+    "tcp_app_win": NoBearing("31", _ACCOUNTING),
+    "tcp_mem": NoBearing("93912\t125218\t187824", _ACCOUNTING),
+    "tcp_shrink_window": Fixed("0", "the right edge of a window never moves left (RFC 9293 section 3.8.6, SHLD-14)"),
+    "tcp_workaround_signed_windows": Fixed("0", "windows are unsigned"),
+    "tcp_collapse_max_bytes": NoBearing("0", _ACCOUNTING),
+    "tcp_notsent_lowat": Policy("notsent_lowat"),
+    # Congestion control and recovery
+    "tcp_congestion_control": Call(lambda machine: machine.stack.config.tcp.congestion_control, _congestion_control),
+    "tcp_available_congestion_control": ReadOnly(lambda machine: " ".join(names())),
+    "tcp_allowed_congestion_control": NoBearing("cubic reno bbr", "any algorithm may be chosen here"),
+    "tcp_slow_start_after_idle": Flag("idle_restart"),
+    "tcp_early_retrans": Flag("tail_loss_probes", (3, 4)),
+    "tcp_recovery": Fixed("1", "RACK (RFC 8985) finds losses", ("0x1",)),
+    "tcp_frto": Flag("frto", (2, 1)),
+    "tcp_fack": NoBearing("0", "Linux itself has no use for it since version 4.15"),
+    "tcp_reordering": Fixed("3", "DupThresh of RFC 6675"),
+    "tcp_max_reordering": NoBearing("300", "the reordering window is one of time (RFC 8985)"),
+    "tcp_retrans_collapse": NoBearing("1", _SUPER),
+    "tcp_thin_linear_timeouts": Fixed("0", "timeouts double (RFC 6298 (5.5))"),
+    "tcp_pacing_ss_ratio": Fixed("200", "the rate in slow start is twice the window a round trip"),
+    "tcp_pacing_ca_ratio": Fixed(
+        "120", "the rate in congestion avoidance is a fifth more than the window a round trip"
+    ),
+    "tcp_rto_min_us": Number("min_rto", MICROSECOND),
+    "tcp_rto_max_ms": Number("max_rto", MILLISECOND),
+    "tcp_min_rtt_wlen": Fixed("300", "for how long the least round trip holds (tcp.rtt)"),
+    "tcp_comp_sack_delay_ns": NoBearing("1000000", "every segment out of order is acknowledged at once (RFC 5681)"),
+    "tcp_comp_sack_nr": NoBearing("44", "every segment out of order is acknowledged at once (RFC 5681)"),
+    "tcp_comp_sack_slack_ns": NoBearing("100000", "every segment out of order is acknowledged at once (RFC 5681)"),
+    "tcp_comp_sack_rtt_percent": NoBearing("33", "every segment out of order is acknowledged at once (RFC 5681)"),
+    "tcp_reflect_tos": Fixed("0", "the TOS is the program's (RFC 9293, MUST-48)"),
+    "tcp_no_metrics_save": NoBearing("0", "nothing but path MTU and Fast Open cookies is kept of a destination"),
+    "tcp_no_ssthresh_metrics_save": NoBearing("1", "nothing but path MTU and Fast Open cookies is kept"),
+    "tcp_min_tso_segs": NoBearing("2", _SUPER),
+    "tcp_tso_win_divisor": NoBearing("3", _SUPER),
+    "tcp_tso_rtt_log": NoBearing("9", _SUPER),
+    "tcp_limit_output_bytes": NoBearing("4194304", "there is no queue of the device's below the stack"),
+    "tcp_autocorking": NoBearing("1", "there is no queue of the device's below the stack"),
+    "tcp_backlog_ack_defer": NoBearing("1", "a batch of packets is answered together in any case"),
+    "tcp_low_latency": NoBearing("0", "Linux itself has no use for it since version 4.14"),
+    # Opening, waiting, closing
+    "tcp_syn_retries": Call(_read_syn_retries, _write_syn_retries),
+    "tcp_synack_retries": Number("synack_retries"),
+    "tcp_syn_linear_timeouts": Fixed(
+        "0", "timeouts double (RFC 6298 (5.5)); the profile of Linux's scripts has 0 too"
+    ),
+    "tcp_syncookies": Choice(_COOKIES),
+    "tcp_max_syn_backlog": Number("syn_backlog"),
+    "tcp_abort_on_overflow": Fixed("0", "a full accept queue lets the peer send its ACK again"),
+    "tcp_retries1": Number("r1"),
+    "tcp_retries2": Call(_read_retries, _write_retries),
+    "tcp_orphan_retries": NoBearing("0", "R2 and the linger time end a connection that its program left"),
+    "tcp_max_orphans": NoBearing("8192", _ACCOUNTING),
+    "tcp_keepalive_time": Number("keepalive_idle", SECOND),
+    "tcp_keepalive_intvl": Number("keepalive_interval", SECOND),
+    "tcp_keepalive_probes": Number("keepalive_count"),
+    "tcp_fin_timeout": Number("fin_timeout", SECOND),
+    "tcp_max_tw_buckets": NoBearing("8192", _ACCOUNTING),
+    "tcp_tw_reuse": Fixed("2", "TIME-WAIT is taken over by the rules of RFC 6191", ("0", "1")),
+    "tcp_tw_reuse_delay": Fixed("1000", "RFC 6191: a second later"),
+    "tcp_rfc1337": Fixed("1", "a reset never ends TIME-WAIT (RFC 1337)", ("0",)),
+    "tcp_stdurg": Fixed("0", "the urgent pointer is RFC 6093's"),
+    "tcp_migrate_req": NoBearing("0", "there is one listener an address and port"),
+    "tcp_challenge_ack_limit": NoBearing("2147483647", "the limit is each connection's (RFC 5961 section 10)"),
+    # Fast Open
+    "tcp_fastopen": Call(_read_fast_open, _write_fast_open),
+    "tcp_fastopen_key": Call(_read_fast_open_key, _write_fast_open_key),
+    "tcp_fastopen_blackhole_timeout_sec": Call(_read_blackhole, _write_blackhole),
+    # IP
+    "ip_forward": Call(
+        lambda machine: str(int(machine.stack.config.forwarding)),
+        lambda machine, text: machine.set_stack(forwarding=bool(to_number(text))),
+    ),
+    "ip_default_ttl": Call(lambda machine: str(machine.stack.config.ttl), _write_ttl),
+    "ip_local_port_range": Call(_read_port_range, _write_port_range),
+    "ip_nonlocal_bind": NoBearing("0", "IP_FREEBIND is what the program asks for"),
+    "ip_no_pmtu_disc": Fixed("0", "path MTU discovery is always on"),
+    "icmp_echo_ignore_all": Call(
+        lambda machine: str(int(not machine.stack.config.echo)),
+        lambda machine, text: machine.set_stack(echo=not to_number(text)),
+    ),
+    "icmp_ratelimit": NoBearing("1000", "the limits are StackConfig's icmp_rate and icmp_peer_rate"),
+    "icmp_ratemask": NoBearing("6168", "the limits are StackConfig's icmp_rate and icmp_peer_rate"),
+    "conf.all.rp_filter": NoBearing("0", "a source is checked by the rules of RFC 1122 only"),
+    "conf.default.rp_filter": NoBearing("0", "a source is checked by the rules of RFC 1122 only"),
+    "conf.tun0.rp_filter": NoBearing("0", "a source is checked by the rules of RFC 1122 only"),
+    "tcp_fastopen_cookies": Absent(),
+}
+
+_OTHERS: Final[dict[str, Sysctl]] = {
+    "net.core.somaxconn": Policy("somaxconn"),
+    "net.core.wmem_max": Policy("wmem_max"),
+    "net.core.rmem_max": Policy("rmem_max"),
+    "net.core.wmem_default": Number("udp_snd_buf", stack=True),
+    "net.core.rmem_default": Number("udp_rcv_buf", stack=True),
+    "net.core.netdev_max_backlog": Number("loopback_queue", stack=True),
+    "net.core.default_qdisc": NoBearing("pfifo_fast", "a device that is there already has its own (tc)"),
+    "net.core.optmem_max": NoBearing("131072", _ACCOUNTING),
+    "net.core.high_order_alloc_disable": NoBearing("0", _ACCOUNTING),
+    "net.ipv6.auto_flowlabels": NoBearing("1", "flow labels are 0 (RFC 6437 section 3: no policy to set them)"),
+    "net.ipv6.flowlabel_reflect": Fixed("0", "flow labels are 0"),
+    "net.ipv6.conf.all.accept_dad": NoBearing("1", "a link without Ethernet has no addresses to check"),
+    "net.ipv6.conf.all.disable_ipv6": Fixed("0", "both families are there"),
+    "net.ipv6.conf.default.disable_ipv6": Fixed("0", "both families are there"),
+    "net.ipv6.bindv6only": NoBearing("0", "IPV6_V6ONLY is what the program asks for"),
+}
+
+#: Files outside of /proc/sys.
+_FILES: Final[dict[str, Sysctl]] = {
+    "/sys/module/tcp_cubic/parameters/hystart_detect": Fixed(
+        "3", "the first slow start of cubic is HyStart++'s (RFC 9406)", ("2",)
+    ),
+    "/sys/module/tcp_cubic/parameters/hystart": Fixed("1", "the first slow start of cubic is HyStart++'s (RFC 9406)"),
+}
+
+
+def sysctl_path(name: str) -> str:
+    """The file under /proc/sys of a sysctl: `net.ipv4.tcp_sack` and `net/ipv4/tcp_sack` are both names of it."""
+    return "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
+
+
+def table() -> dict[str, Sysctl]:
+    """All entries by path."""
+    entries = {sysctl_path("net.ipv4." + name): entry for name, entry in _IPV4.items()}
+    entries.update({sysctl_path(name): entry for name, entry in _OTHERS.items()})
+    entries.update(_FILES)
+    return entries
+
+
+def sysctl(machine: Machine, words: list[str], stdin: str) -> Result:
+    """`sysctl [-q] [-n] [-e] [-w] name[=value]...`, also `name = value`."""
+    quiet = values_only = ignore = False
+    names_given: list[str] = []
+    for word in words[1:]:
+        if word.startswith("-") and len(word) > 1 and not names_given:
+            for letter in word[1:]:
+                if letter == "q":
+                    quiet = True
+                elif letter == "n":
+                    values_only = True
+                elif letter == "e":
+                    ignore = True
+                elif letter != "w":
+                    raise UnknownCommandError(f"sysctl: the option -{letter} is not known here")
+        else:
+            names_given.append(word)
+    joined = _join(names_given)
+    if not joined:
+        raise ScriptError("sysctl: no name is given")
+    out = ""
+    err = ""
+    status = 0
+    for name, value in joined:
+        entry = machine.sysctls.get(sysctl_path(name))
+        if isinstance(entry, Absent) or (entry is None and ignore):
+            if not ignore:
+                status = 255
+                err += f"sysctl: cannot stat {sysctl_path(name)}: No such file or directory\n"
+            continue
+        if entry is None:
+            raise UnknownCommandError(f"the sysctl {name} is not known here")
+        if value is not None:
+            set_value(machine, name, entry, value)
+        text = entry.read(machine)
+        if value is None or not quiet:
+            out += f"{text}\n" if values_only else f"{name.replace('/', '.')} = {text}\n"
+    return Result(status, out, err)
+
+
+def set_value(machine: Machine, name: str, entry: Sysctl, value: str) -> None:
+    """Write, with the name in what is said if it fails."""
+    try:
+        entry.write(machine, value)
+    except ScriptError as error:
+        raise ScriptError(f"{name}={value}: {error}") from None
+
+
+def _join(words: list[str]) -> list[tuple[str, str | None]]:
+    """Names with their values; `name = value` comes in three words."""
+    result: list[tuple[str, str | None]] = []
+    i = 0
+    while i < len(words):
+        name, equals, value = words[i].partition("=")
+        if equals:
+            result.append((name, value))
+        elif i + 1 < len(words) and words[i + 1] == "=":
+            if i + 2 >= len(words):
+                raise ScriptError(f"sysctl: no value is given for {name}")
+            result.append((name, words[i + 2]))
+            i += 2
+        else:
+            result.append((name, None))
+        i += 1
+    return result
+
+
+def set_sysctls(machine: Machine, words: list[str], stdin: str) -> Result:
+    """`set_sysctls.py FILE=VALUE...` of the public scripts: sets them, and writes a script that sets them back."""
+    lines = ["#!/bin/sh"]
+    pid = machine.values.get("pid", "0")
+    for word in words[1:]:
+        path, equals, value = word.partition("=")
+        entry = machine.sysctls.get(path)
+        if not equals:
+            raise ScriptError(f"{words[0]}: {word!r} must be a file and a value with = between them")
+        if entry is None or isinstance(entry, Absent):
+            raise UnknownCommandError(f"{words[0]}: nothing is known of {path}")
+        lines.append(f'echo "{entry.read(machine)}" > {path}')
+        set_value(machine, path, entry, value)
+    machine.write(f"/tmp/sysctl_restore_{pid}.sh", "\n".join(lines) + "\n", False)
+    return Result()
+
+
+COMMANDS: Final = {"sysctl": sysctl, "set_sysctls.py": set_sysctls}
