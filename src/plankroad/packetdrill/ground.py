@@ -43,6 +43,7 @@ class Settings:
         "local_link_local",
         "mtu",
         "prefix",
+        "pushes_bursts",
         "remote",
         "scale_echoes",
         "seed",
@@ -75,6 +76,8 @@ class Settings:
         self.scale_echoes: bool = False
         #: Segments must be cut as the script has them.
         self.strict_segments: bool = False
+        #: The host sets PSH on the last segment of each super-segment that it makes, as the kernel does.
+        self.pushes_bursts: bool = False
         #: Bits a second of the link where the ground has such a thing; 0 = as fast as it can.
         self.speed: int = 0
         self.seed: int = 0

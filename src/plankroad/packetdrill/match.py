@@ -21,7 +21,8 @@ are compared with each other: equal ones in the script must be equal, different 
 A script may have one segment where the wire has several, cut at the MSS, and the wire one super-segment (a device with
 segmentation offload) where the script has several. Both are cut at the MSS in force and compared piece by piece: PSH
 and FIN belong to the last, CWR (unless AccECN is in use) to the first. Nothing else is forgiven, and this not where
-`strict` (`--strict_segments`) is asked for.
+`strict` (`--strict_segments`) is asked for. A host that pushes each of its super-segments (`Settings.pushes_bursts`)
+has PSH on pieces before the last one too: how it cuts them is its own affair.
 """
 
 from __future__ import annotations
@@ -101,13 +102,16 @@ class Expectation:
     `tolerance` (ns) is for timestamps. `rows` are the comparison of the arrival offered last.
     """
 
-    __slots__ = ("_left", "arrivals", "done", "flow", "packet", "rows", "strict", "tolerance")
+    __slots__ = ("_left", "arrivals", "done", "flow", "packet", "pushes", "rows", "strict", "tolerance")
 
-    def __init__(self, packet: Packet, flow: Flow, tolerance: int = 4_000_000, strict: bool = False) -> None:
+    def __init__(
+        self, packet: Packet, flow: Flow, tolerance: int = 4_000_000, strict: bool = False, pushes: bool = False
+    ) -> None:
         self.packet = packet
         self.flow = flow
         self.tolerance = tolerance
         self.strict = strict
+        self.pushes = pushes
         self.done = False
         self.rows: list[Row] = []
         self.arrivals: list[Arrival] = []
@@ -155,7 +159,8 @@ class Expectation:
             seen, rest = seen.cut(size, bool(self.flow.acc_ecn))
         if wanted > size:
             seq = SequenceRange(tcp.seq.start, (tcp.seq.start + size) & _U32, size)
-            left = replace(left, body=replace(tcp, seq=seq, flags=tcp.flags & ~(PSH | FIN)))
+            pushed = seen.flags & PSH if self.pushes else 0
+            left = replace(left, body=replace(tcp, seq=seq, flags=tcp.flags & ~(PSH | FIN) | pushed))
         return left, seen, rest
 
     def report(self) -> str:

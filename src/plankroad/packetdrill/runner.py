@@ -176,7 +176,7 @@ class Runner:
         settings = self.ground.settings
         conversation = self.conversations.of_expected(packet)
         flow = conversation.flow
-        expectation = Expectation(packet, flow, settings.tolerance, settings.strict_segments)
+        expectation = Expectation(packet, flow, settings.tolerance, settings.strict_segments, settings.pushes_bursts)
         until = self.ground.now() + ANY_TIME_LIMIT if due.any_time else due.latest
         came = 0
         while not expectation.done:

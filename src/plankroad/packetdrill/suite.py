@@ -6,8 +6,9 @@ import multiprocessing
 import os
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from plankroad.packetdrill.errors import BadScriptError, ScriptError
 from plankroad.packetdrill.ground import IPV4, Ground, Settings
@@ -18,6 +19,9 @@ from plankroad.packetdrill.runner import Runner
 from plankroad.packetdrill.settings import settings_of
 from plankroad.packetdrill.syntax import Location, Option, Script
 
+if TYPE_CHECKING:
+    from plankroad.packetdrill.kernel_host import Nursery
+
 SUFFIX: Final = ".pkt"
 
 #: Against whom scripts can be run.
@@ -26,6 +30,9 @@ LINUX: Final = "linux"
 
 #: Scripts that a process is given at once.
 _CHUNK: Final = 8
+
+#: Scripts that a core runs on the kernel at once, in real time, without being late for one of them.
+_AT_ONCE: Final = 6
 
 
 class RunOptions:
@@ -59,20 +66,38 @@ class RunOptions:
         return settings_of([*script.options, *given], self.ip_version)
 
 
-def open_ground(settings: Settings, options: RunOptions, directory: Path) -> Ground:
-    """The ground that `options` ask for. Raises ScriptError where there is none."""
+def open_ground(settings: Settings, options: RunOptions, directory: Path, nursery: Nursery | None = None) -> Ground:
+    """The ground that `options` ask for. Raises ScriptError where there is none.
+
+    `nursery`: where kernel grounds come from; None: each from one of its own, which takes longer.
+    """
     if options.against == LINUX:
-        raise ScriptError("the kernel is no ground yet")
+        if options.profile or options.commands:
+            raise ScriptError("profiles and commands are for plankroad's stack; the kernel is what it is")
+        try:
+            # Not before it is asked for: it is for Linux alone.
+            from plankroad.packetdrill.linux import LinuxGround  # noqa: PLC0415
+        except ImportError as error:
+            raise ScriptError(f"the kernel is a ground on Linux alone: {error}") from None
+        try:
+            return LinuxGround(settings, nursery, directory=str(directory))
+        except OSError as error:
+            raise ScriptError(f"the kernel is no ground here: {error.strerror or error}") from None
     return virtual_ground(settings, options.profile, [Path(name) for name in options.commands], directory)
 
 
-def run_text(text: str, file: str = "script", options: RunOptions | None = None) -> Outcome:
-    """Run the script `text`; `file` names it, and relative names in commands are read from where it would be."""
+def run_text(
+    text: str, file: str = "script", options: RunOptions | None = None, nursery: Nursery | None = None
+) -> Outcome:
+    """Run the script `text`; `file` names it, and relative names in commands are read from where it would be.
+
+    `nursery`: see `open_ground`.
+    """
     options = options or RunOptions()
     try:
         script = parse_script(text, file, options.defines)
         settings = options.settings(script)
-        ground = open_ground(settings, options, Path(file).parent)
+        ground = open_ground(settings, options, Path(file).parent, nursery)
     except BadScriptError as error:
         return Outcome(file, FAILED, error.message, error.where.line if error.where is not None else 0)
     except ScriptError as error:
@@ -83,14 +108,17 @@ def run_text(text: str, file: str = "script", options: RunOptions | None = None)
         ground.close()
 
 
-def run_file(path: str, options: RunOptions | None = None) -> Outcome:
-    """Run the script in a file. Whatever happens is in the outcome, a fault of the stack's or of ours too."""
+def run_file(path: str, options: RunOptions | None = None, nursery: Nursery | None = None) -> Outcome:
+    """Run the script in a file. Whatever happens is in the outcome, a fault of the stack's or of ours too.
+
+    `nursery`: see `open_ground`.
+    """
     try:
         text = Path(path).read_bytes().decode("utf-8", "replace")
     except OSError as error:
         return Outcome(path, FAILED, f"the file cannot be read: {error.strerror or error}")
     try:
-        return run_text(text, path, options)
+        return run_text(text, path, options, nursery)
     except Exception as error:
         why = f"{type(error).__name__} in plankroad: {error}"
         return Outcome(path, FAILED, why, 0, traceback.format_exc().rstrip())
@@ -126,13 +154,28 @@ class _Job:
 
 
 def run_files(paths: Sequence[str], options: RunOptions | None = None, jobs: int = 0) -> Iterator[Outcome]:
-    """The outcomes in the order of `paths`, on `jobs` processes; 0: as many as there are cores and work for them."""
+    """The outcomes in the order of `paths`, on `jobs` processes; 0: as many as there are cores and work for them.
+
+    On the kernel it is `jobs` threads, for each script waits most of its time; 0: as many as a core keeps in time.
+    """
     options = options or RunOptions()
+    if options.against == LINUX:
+        yield from _run_on_kernel(paths, options, jobs if jobs > 0 else _AT_ONCE * cores())
+        return
     if jobs <= 0:
-        jobs = min(cores(), max(1, len(paths) // (2 * _CHUNK))) if options.against != LINUX else 1
+        jobs = min(cores(), max(1, len(paths) // (2 * _CHUNK)))
     if jobs == 1 or len(paths) < 2:
         for path in paths:
             yield run_file(path, options)
         return
     with multiprocessing.Pool(min(jobs, len(paths))) as pool:
         yield from pool.imap(_Job(options), paths, min(_CHUNK, max(1, len(paths) // jobs)))
+
+
+def _run_on_kernel(paths: Sequence[str], options: RunOptions, jobs: int) -> Iterator[Outcome]:
+    try:
+        from plankroad.packetdrill.kernel_host import Nursery  # noqa: PLC0415
+    except ImportError as error:
+        raise ScriptError(f"the kernel is a ground on Linux alone: {error}") from None
+    with Nursery() as nursery, ThreadPoolExecutor(min(jobs, max(1, len(paths)))) as pool:
+        yield from pool.map(lambda path: run_file(path, options, nursery), paths)

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, Final
 
-from plankroad.paths.kernel_worker import Channel
+from plankroad.paths.namespace import Channel
 
 LEFT: Final = "10.78.0.1"
 RIGHT: Final = "10.78.0.2"

@@ -8,8 +8,6 @@ when the process does, whatever ends it; and the process goes when the other end
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import json
 import os
 import resource
 import selectors
@@ -21,19 +19,14 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from plankroad.link import tunctl
 from plankroad.link.netlink import RouteSocket
+from plankroad.paths.namespace import Channel, enter_namespace, open_device
 
 DEVICE: Final = "path"
 PORT: Final = 5001
 #: The source port of the first flow; the others count up.
 FIRST_PORT: Final = 40001
 
-#: Messages are no longer than this.
-MESSAGE: Final = 1 << 24
-
-_CLONE_NEWNET: Final = 0x40000000
-_SIOCSIFTXQLEN: Final = 0x8943
 _PRIORITY: Final = 5
 _NO_SSTHRESH: Final = 0x7FFFFFFF
 _NO_PACING: Final = (1 << 64) - 1
@@ -104,35 +97,6 @@ def device_drops() -> int:
     return 0
 
 
-class Channel:
-    """Messages to and from the other process."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-
-    def send(self, message: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        """Send an object and descriptors."""
-        data = json.dumps(message).encode()
-        socket.send_fds(self.sock, [len(data).to_bytes(4, "big")], fds)
-        self.sock.sendall(data)
-
-    def receive(self) -> tuple[dict[str, Any], list[int]]:
-        """The next object and descriptors; raises EOFError when the other process is gone."""
-        head, fds, _, _ = socket.recv_fds(self.sock, 4, 4)
-        head += self._exactly(4 - len(head))
-        message = json.loads(self._exactly(int.from_bytes(head, "big")))
-        return message, list(fds)
-
-    def _exactly(self, size: int) -> bytes:
-        parts = bytearray()
-        while len(parts) < size:
-            data = self.sock.recv(min(1 << 16, size - len(parts)))
-            if not data:
-                raise EOFError("the other process is gone")
-            parts += data
-        return bytes(parts)
-
-
 class Worker:
     """One end: answers one command after the other."""
 
@@ -145,27 +109,9 @@ class Worker:
 
     def setup(self, order: dict[str, Any]) -> tuple[dict[str, Any], tuple[int, ...]]:
         """A namespace and a device in it, with an address; answers with the device's descriptor."""
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(_CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), "a network namespace of its own needs root")
-        for name, value in order["sysctls"].items():
-            path = Path("/proc/sys/net", name)
-            if name.startswith("ipv6/") and not path.exists():
-                continue
-            path.write_text(value, encoding="ascii")
-        fd, name, _ = tunctl.open_device(DEVICE, tunctl.IFF_TUN, False)
-        # Without offloads the kernel cuts what it sends into packets before they come to the device.
-        tunctl.forget_offloads(fd)
+        enter_namespace(order["sysctls"])
         self.routes = routes = RouteSocket()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-            request = struct.pack("16si20x", name.encode(), order["queue_length"])
-            _ioctl(control.fileno(), _SIOCSIFTXQLEN, request)
-        info = routes.link(name)
-        if info is None:
-            raise OSError("the device went away while it was set up")
-        routes.set_mtu(info.index, order["mtu"])
-        routes.set_up(info.index, True)
-        routes.add_address(info.index, order["address"])
+        fd, _ = open_device(routes, DEVICE, order["mtu"], [order["address"]], order["queue_length"])
         # Loopback is left down: nothing but the device's peer is reached from here.
         return {"algorithms": Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text().split()}, (fd,)
 
@@ -359,12 +305,6 @@ def _sample(now: int, flow: socket.socket) -> list[int]:
         info["rtt"],
         0 if pacing >= _NO_PACING else pacing,
     ]
-
-
-def _ioctl(fd: int, request: int, argument: bytes) -> None:
-    import fcntl  # noqa: PLC0415 - Linux only, as all of this
-
-    fcntl.ioctl(fd, request, argument)
 
 
 def main() -> None:

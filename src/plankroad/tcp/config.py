@@ -72,8 +72,8 @@ class TcpConfig:
     # Segments
     #: Upper bound on the MSS that is offered and used, 0 for what the link allows (TCP_MAXSEG).
     max_segment: int = 0
-    #: A peer that names a smaller MSS than this gets segments of this size: below 48 bytes headers outweigh the data, and
-    #: queues are made of little else. 1 keeps to whatever it names (MUST-16).
+    #: A peer that names a smaller MSS than this gets segments of this size: below 48 bytes headers outweigh the data,
+    #: and queues are made of little else. 1 keeps to whatever it names (MUST-16).
     least_mss: int = 48
     #: Path MTU discovery without ICMP (RFC 4821, RFC 8899). "black_hole": when timeouts suggest that large packets
     #: vanish, segments become small and the largest size that arrives is searched for. "on": it is searched for from
@@ -112,8 +112,9 @@ class TcpConfig:
     initial_rto: int = 1 * SECOND
     #: RFC 6298 (2.4) says 1 s; Linux and the others use less. See docs/deviations.md.
     min_rto: int = 200 * MILLISECOND
-    #: RFC 6298 to the letter (MUST-18): RTO is SRTT + 4 * RTTVAR, but not below `min_rto` (which should then be 1 s), and
-    #: stays backed off until there is a sample. Off: `min_rto` comes on top of the round trip, and progress ends back-off.
+    #: RFC 6298 to the letter (MUST-18): RTO is SRTT + 4 * RTTVAR, but not below `min_rto` (which should then be 1 s),
+    #: and stays backed off until there is a sample. Off: `min_rto` comes on top of the round trip, and progress ends
+    #: back-off.
     strict_rto: bool = False
     #: RFC 6298 (2.5): at least 60 s.
     max_rto: int = 60 * SECOND
