@@ -110,6 +110,8 @@ class SyscallTable:
         self.pending: list[Operation] = []
         #: What is taken off the clock for the times of a `Call`.
         self.origin = 0
+        #: Told of each call that has returned.
+        self.on_return: Callable[[Call], object] | None = None
 
     # For whoever drives the stack
 
@@ -262,6 +264,8 @@ class SyscallTable:
         call.errno = error
         call.ended = self.now() - self.origin
         call.done = True
+        if self.on_return is not None:
+            self.on_return(call)
 
     def _begin(self, operation: Operation) -> None:
         call = operation.call
