@@ -66,6 +66,7 @@ ACTS = {
     "net.ipv4.tcp_dsack": ("0", "tcp.dsack", False),
     "net.ipv4.tcp_window_scaling": ("0", "tcp.window_scaling", False),
     "net.ipv4.tcp_ecn": ("1", "tcp.ecn", "on"),
+    "net.ipv4.tcp_ecn_option": ("2", "tcp.accurate_ecn_options", "always"),
     "net.ipv4.tcp_mtu_probing": ("2", "tcp.mtu_probing", "on"),
     "net.ipv4.tcp_base_mss": ("1000", "tcp.mtu_base", 1040),
     "net.ipv4.tcp_rmem": ("4096 540000 15728640", "tcp.rcv_buf_start", 540000),

@@ -116,3 +116,28 @@ def test_without_frto_a_timeout_is_repaired_without_asking() -> None:
         answered[frto] = [seg.seq for seg in peer.segment(".", ack=1461)]
     assert answered[True][0] > 14_600
     assert answered[False][0] == 1461
+
+
+@pytest.mark.parametrize(
+    ("options", "syn_ack", "first", "second"),
+    [
+        ("due", True, True, False),
+        ("always", True, True, True),
+        ("never", False, False, False),
+    ],
+)
+def test_options_of_accurate_feedback_are_sent_as_asked_for(
+    options: str, syn_ack: bool, first: bool, second: bool
+) -> None:
+    """RFC 9768 section 3.2.3: "TCP implementers are encouraged to send them"; the first data tests the path."""
+    peer = ScriptedPeer(TcpConfig(accurate_ecn_options=options))
+    peer.listen()
+    [seg] = peer.segment("SEWe", seq=0, mss=1460)
+    assert (seg.accecn is not None) == syn_ack
+    peer.segment(".W", seq=1, ack=1)
+    [ack] = peer.segment("P.We", seq=1, ack=1, data=b"x" * 100, tos=2)
+    assert (ack.accecn is not None) == first
+    [data] = peer.send(b"y" * 100)
+    peer.segment(".We", seq=101, ack=101)
+    [data] = peer.send(b"y" * 100)
+    assert (data.accecn is not None) == second

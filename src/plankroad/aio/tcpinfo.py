@@ -95,6 +95,22 @@ _LINUX_STATES: Final = {
 }
 
 
+#: TCP_CA_ numbers (include/uapi/linux/tcp.h).
+_CA_STATES: Final = {"open": 0, "disorder": 1, "cwr": 2, "recovery": 3, "loss": 4}
+
+#: Members that newer kernels have behind the others.
+_NEWER: Final = (
+    "received_ce",
+    "delivered_e1_bytes",
+    "delivered_e0_bytes",
+    "delivered_ce_bytes",
+    "received_e1_bytes",
+    "received_e0_bytes",
+    "received_ce_bytes",
+    "total_rto",
+)
+
+
 def pack_tcp_info(info: Mapping[str, int | str]) -> bytes:
     """The struct, in this machine's byte order; values that do not fit are cut to the largest."""
     values: list[int] = []
@@ -102,14 +118,35 @@ def pack_tcp_info(info: Mapping[str, int | str]) -> bytes:
         if name == "wscale":
             # The first of two 4-bit fields has the low bits on little-endian machines.
             value = (_number(info, "snd_wscale") & 15) | (_number(info, "rcv_wscale") & 15) << 4
-        elif name == "state":
-            value = _state(info)
-        elif name == "options":
-            value = _options(info)
         else:
-            value = _number(info, name)
+            value = _value(info, name)
         values.append(min(max(value, 0), _LIMITS[code]))
     return _STRUCT.pack(*values)
+
+
+def tcp_info_members(info: Mapping[str, int | str]) -> dict[str, int]:
+    """The struct's members as numbers, by their names with `tcpi_`."""
+    members: dict[str, int] = {}
+    for name, code in _FIELDS:
+        if name == "wscale":
+            members["tcpi_snd_wscale"] = _number(info, "snd_wscale") & 15
+            members["tcpi_rcv_wscale"] = _number(info, "rcv_wscale") & 15
+        else:
+            members["tcpi_" + name] = min(max(_value(info, name), 0), _LIMITS[code])
+    for name in _NEWER:
+        members["tcpi_" + name] = max(_number(info, name), 0)
+    return members
+
+
+def _value(info: Mapping[str, int | str], name: str) -> int:
+    if name == "state":
+        return _state(info)
+    if name == "options":
+        return _options(info)
+    if name == "ca_state":
+        value = info.get("tcpi_ca_state", info.get("ca_state", 0))
+        return _CA_STATES.get(value, 0) if isinstance(value, str) else value
+    return _number(info, name)
 
 
 def _number(info: Mapping[str, int | str], name: str) -> int:

@@ -362,6 +362,16 @@ _IPV4: Final[dict[str, Sysctl]] = {
             5: {"ecn": "passive", "accurate_ecn": True},
         }
     ),
+    "tcp_ecn_option": Choice(
+        {
+            0: {"accurate_ecn_options": "never"},
+            1: {"accurate_ecn_options": "due"},
+            2: {"accurate_ecn_options": "always"},
+            3: {"accurate_ecn_options": "always"},
+        }
+    ),
+    "tcp_ecn_option_beacon": NoBearing("3", "options go where counters moved, or always"),
+    "tcp_ecn_fallback": Fixed("1", "a SYN goes without the flags when two with them are lost (RFC 3168 6.1.1.1)"),
     "tcp_mtu_probing": Choice(
         {0: {"mtu_probing": "off"}, 1: {"mtu_probing": "black_hole"}, 2: {"mtu_probing": "on"}}
     ),

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import Settings
+from plankroad.packetdrill.profile import load_profile
 from plankroad.packetdrill.virtual import VirtualGround
 
 
 def virtual_ground(settings: Settings, profile: str, commands: Sequence[Path], directory: Path) -> VirtualGround:
     """Raises ScriptError for a profile or a file of commands that cannot be used."""
-    if profile:
-        raise ScriptError(f"there is no profile {profile!r}")
-    if commands:
-        raise ScriptError(f"{commands[0]}: commands cannot be added")
-    return VirtualGround(settings)
+    chosen = load_profile(profile)
+    ground = VirtualGround(settings, chosen.stack_config(), directory=directory, commands=commands)
+    chosen.apply_to(ground.table.policy)
+    return ground

@@ -11,12 +11,17 @@ polled first, then events go to the sockets, whose calls go on, then output is p
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Final
 
 from plankroad.link.segmentation import segment
-from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
+from plankroad.packetdrill.commands import Commands
+from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import CommandResult, Ground, Sent, Settings
+from plankroad.packetdrill.info import script_info
+from plankroad.packetdrill.machine import Machine
 from plankroad.stack.config import StackConfig
 from plankroad.stack.stack import Stack
 from plankroad.testing.call import Call
@@ -42,12 +47,20 @@ class VirtualGround(Ground):
     """See the module. `config`: the stack's, whose `tcp` part commands may change while the script runs.
 
     `gso_max_size`: as of a link that cuts super-segments itself (they are cut here, what `take` gives is what is on
-    the wire); 0: the stack sends single segments.
+    the wire); 0: the stack sends single segments. `directory`: from where commands read files; `commands`: Python files
+    that add to what they know.
     """
 
     virtual = True
 
-    def __init__(self, settings: Settings, config: StackConfig | None = None, gso_max_size: int = 0) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        config: StackConfig | None = None,
+        gso_max_size: int = 0,
+        directory: Path | None = None,
+        commands: Sequence[Path] = (),
+    ) -> None:
         super().__init__(settings)
         self.time = BEGIN
         self.config = config if config is not None else StackConfig()
@@ -61,6 +74,8 @@ class VirtualGround(Ground):
             self.stack.add_address(self.interface, f"{bytes_to_ip(settings.local_link_local)}/64")
         self.stack.add_route("0.0.0.0/0" if len(settings.local) == 4 else "::/0", interface=self.interface)
         self.table = SyscallTable(self.stack, self.clock, self.push)
+        self.machine = Machine(self.stack, self.clock, self.table, directory, self.sleep)
+        self.commands = Commands(self.machine, commands)
         self.table.origin = BEGIN
         self._busy = False
         self._closed = False
@@ -100,6 +115,8 @@ class VirtualGround(Ground):
         raise ScriptError(f"at {self.now() / SECOND:.6f} s something goes on for ever without time going on")
 
     def _send(self, packet: Packet) -> None:
+        if self.machine.queue_closed:
+            return  # dropped by the device's queue
         now = self.now()
         if packet.gso_type == GSO_NONE:
             self.packets.append(Sent(now, complete(packet).to_bytes()))
@@ -157,10 +174,19 @@ class VirtualGround(Ground):
             raise ScriptError(str(exc)) from None
 
     def info(self, fd: int) -> dict[str, int]:
-        raise ScriptError(f"tcp_info of descriptor {fd} is not known here")
+        try:
+            return script_info(self.table.connection(fd))
+        except OSError as exc:
+            raise ScriptError(f"descriptor {fd} has no tcp_info: {exc.strerror}") from None
 
     def command(self, text: str) -> CommandResult:
-        raise UnknownCommandError(f"no command is known here: {text}")
+        result = self.commands.run(text)
+        self.push()
+        return CommandResult(result.status, result.out + result.err)
+
+    def sleep(self, duration: int) -> None:
+        """A command waits: time goes on."""
+        self.advance(self.now() + duration)
 
     def close(self) -> None:
         if not self._closed:

@@ -155,7 +155,7 @@ def accurate_stamp(t: Tcb, e: Ecn, seg: Segment) -> None:
         seg.flags |= handshake_flags(e.peer_ip_ecn)
     else:
         seg.flags |= (e.r_cep & 7) << ACE_SHIFT
-    if not e.option_due and not (payload and e.first_data):
+    if not e.option_due and not (payload and e.first_data) and not e.always_options:
         return
     if not e.sends_options:
         e.option_due = False

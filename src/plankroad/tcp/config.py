@@ -11,6 +11,10 @@ from plankroad.tcp.constants import MAX_WIND_SHIFT
 from plankroad.tcp.ecnstate import ECN_ACCURATE, ECN_OFF, ECN_ON, ECN_PASSIVE
 from plankroad.units import MILLISECOND, SECOND
 
+ECN_OPTIONS_DUE: Final = "due"
+ECN_OPTIONS_ALWAYS: Final = "always"
+ECN_OPTIONS_NEVER: Final = "never"
+
 NAGLE_OFF: Final = "off"
 NAGLE_CLASSIC: Final = "classic"
 NAGLE_MINSHALL: Final = "minshall"
@@ -98,6 +102,9 @@ class TcpConfig:
     ecn: str = ECN_PASSIVE
     #: Agree to accurate feedback where a peer asks for it. Off: it gets RFC 3168's.
     accurate_ecn: bool = True
+    #: Options of accurate feedback (RFC 9768 section 3.2.3): "due" where a counter moved, "always" on every segment with
+    #: room for one, "never".
+    accurate_ecn_options: str = ECN_OPTIONS_DUE
     #: IPv4 source route (MUST-51): router addresses to go through, as 4-byte strings.
     source_route: tuple[bytes, ...] = ()
 
@@ -209,6 +216,11 @@ class TcpConfig:
             raise ValueError(f'TcpConfig.nagle is {self.nagle!r}; it must be "minshall", "classic" or "off"')
         if self.ecn not in (ECN_OFF, ECN_PASSIVE, ECN_ON, ECN_ACCURATE):
             raise ValueError(f'TcpConfig.ecn is {self.ecn!r}; it must be "off", "passive", "on" or "accecn"')
+        if self.accurate_ecn_options not in (ECN_OPTIONS_DUE, ECN_OPTIONS_ALWAYS, ECN_OPTIONS_NEVER):
+            raise ValueError(
+                f"TcpConfig.accurate_ecn_options is {self.accurate_ecn_options!r}; "
+                'it must be "due", "always" or "never"'
+            )
         if self.tos & 3:
             raise ValueError(
                 f"TcpConfig.tos is {self.tos}; its lower two bits are not the program's: TcpConfig.ecn rules them"

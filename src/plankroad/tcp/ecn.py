@@ -26,6 +26,7 @@ from plankroad.tcp.accecn import (
     syn_ack_option,
 )
 from plankroad.tcp.cc.base import ECN as SIGNAL_ECN
+from plankroad.tcp.config import ECN_OPTIONS_ALWAYS, ECN_OPTIONS_NEVER
 from plankroad.tcp.constants import OPEN, SYN_SENT
 from plankroad.tcp.ecnstate import ACCECN, CLASSIC, ECN_ACCURATE, ECN_OFF, ECN_ON, ECN_PASSIVE, NOT_ECN, Ecn
 from plankroad.tcp.ending import abort_connection
@@ -79,7 +80,7 @@ def set_syn_flags(t: Tcb, seg: Segment, answering: bool) -> None:
         # RFC 9768 section 3.1.5: it "MUST feed back the IP-ECN field on the latest valid SYN".
         seg.flags |= handshake_flags(e.peer_ip_ecn)
         # Section 3.2.3.2.2: "the TCP Server SHOULD retransmit the SYN/ACK, but with no AccECN Option."
-        if t.syn_sent_at < 0:
+        if t.syn_sent_at < 0 and e.sends_options:
             syn_ack_option(seg)
     else:
         # "If this retransmission times out, to expedite connection setup, the TCP Server SHOULD retransmit the SYN/ACK
@@ -168,6 +169,9 @@ def _answered(t: Tcb, now: int, seg: Segment, flags: int) -> None:
 
 def _enter(t: Tcb, e: Ecn, mode: int, seg: Segment) -> None:
     e.mode = mode
+    options: str = t.config.accurate_ecn_options
+    e.sends_options = options != ECN_OPTIONS_NEVER
+    e.always_options = options == ECN_OPTIONS_ALWAYS
     e.feedback_ts = seg.ts_val
     e.snd_high = max(t.snd_nxt, t.iss + 1)
     e.reduced_at = t.iss

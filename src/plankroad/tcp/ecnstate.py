@@ -28,6 +28,7 @@ class Ecn:
     __slots__ = (
         "ack_of_ack",
         "acked_packets",
+        "always_options",
         "asked",
         "ce_octets",
         "ce_unreported",
@@ -114,6 +115,7 @@ class Ecn:
         self.handshake_ack: bool = False  # the next bare ACK tells how the SYN,ACK came (table 3)
         self.ack_of_ack: bool = False  # the ACK that is due answers no data: no SACK blocks
         self.sends_options: bool = True
+        self.always_options: bool = False  # on every segment with room, not only where a counter moved
         self.option_due: bool = False  # a byte counter moved since the last option
         self.first_data: bool = False  # the first data segment is to carry an option, to test the path
         self.first_data_end: int = 0  # where it ended

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from plankroad.tcp.cc.base import INITIAL_SSTHRESH
 from plankroad.tcp.constants import (
     CWR,
     FAST_OPEN_ACTIVE,
@@ -29,6 +30,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
     """
     mss = t.snd_mss
     board = t.scoreboard
+    unacked, sacked, lost, retrans = _counts(t)
     min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
     timers = {TIMER_NAMES[i]: when for i, when in enumerate(t.timers) if when != NEVER}
     options = []
@@ -43,7 +45,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         options.append("ecn" if e.mode == CLASSIC else "accecn")
         if e.seen:
             options.append("ecnseen")
-    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE):
+    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE) and t.syn_data:
         options.append("fast_open")
     return {
         "state": STATE_NAMES[t.state],
@@ -61,15 +63,16 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "rcv_mss": t.rcv_mss,
         "advmss": t.link_mss,
         "pmtu": t.path_mss + (40 if len(t.local_addr) == 4 else 60),
-        "unacked": _segments(t.snd_nxt - t.snd_una, mss),
-        "sacked": _segments(board.sacked + t.reno_sacked, mss),
-        "lost": _segments(board.lost, mss),
-        "retrans": _segments(board.retransmitted, mss),
+        "unacked": unacked,
+        "sacked": sacked,
+        "lost": lost,
+        "retrans": retrans,
         "rtt": t.rtt.srtt // MICROSECOND,
         "rttvar": t.rtt.rttvar // MICROSECOND,
         "min_rtt": min_rtt // MICROSECOND,
-        "snd_ssthresh": t.cc.ssthresh // mss,
-        "snd_cwnd": t.cc.cwnd // mss,
+        # What has no bound yet is told as it is, as Linux does.
+        "snd_ssthresh": t.cc.ssthresh // mss if t.cc.ssthresh < INITIAL_SSTHRESH else INITIAL_SSTHRESH,
+        "snd_cwnd": max(t.window() // mss, 1),
         "snd_wnd": t.snd_wnd,
         "rcv_wnd": max(0, t.rcv_adv - t.rcv_nxt),
         "rcv_rtt": t.rcv_space.rtt // MICROSECOND,
@@ -91,6 +94,10 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "delivered": _segments(t.delivered, mss),
         "delivered_ce": e.s_cep - 5 if e is not None else 0,
         "delivered_ce_bytes": e.ce_octets if e is not None else 0,
+        "delivered_e0_bytes": e.s_e0b - 1 if e is not None else 0,
+        "delivered_e1_bytes": e.s_e1b - 1 if e is not None else 0,
+        "received_e0_bytes": e.r_e0b - 1 if e is not None else 0,
+        "received_e1_bytes": e.r_e1b - 1 if e is not None else 0,
         "received_ce": e.r_cep - 5 if e is not None else 0,
         "received_ce_bytes": e.r_ceb if e is not None else 0,
         "pacing_rate": t.pacing_rate,
@@ -100,6 +107,33 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "last_segment_received_ms": (now - t.last_received) // 1_000_000,
         "timer": " ".join(f"{name}:{(when - now) / SECOND:.3f}s" for name, when in timers.items()),
     }
+
+
+def _counts(t: Tcb) -> tuple[int, int, int, int]:
+    """Segments in flight or lost, of these selectively acknowledged, lost, and sent again and on their way.
+
+    A range counts for the segments that it was sent as, so that two small ones are two. Without SACK duplicate ACKs
+    tell what has left the network.
+    """
+    mss = t.snd_mss
+    board = t.scoreboard
+    unacked = 0
+    sacked = _segments(t.reno_sacked, mss)
+    lost = 0
+    retrans = 0
+    for sent in board.ranges[board.head() :]:
+        count = sent.segments if sent.sacked else _segments(sent.end - sent.start, mss)
+        unacked += count
+        if sent.sacked:
+            sacked += count
+        if sent.lost:
+            lost += count
+        if sent.retransmitted:
+            retrans += count
+    if t.snd_nxt > t.snd_una and unacked == 0:
+        # A SYN, or a SYN,ACK.
+        unacked = 1
+    return unacked, sacked, lost, retrans
 
 
 def _segments(octets: int, mss: int) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from plankroad.endpoint import EVENT_ACCEPT, Endpoint
 from plankroad.tcp.accecn import handshake_flags, syn_ack_option
-from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.config import ECN_OPTIONS_NEVER, TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import FAST_OPEN_PASSIVE, SYN_RECEIVED
 from plankroad.tcp.cookies import SynCookies, decode_options, encode_options
@@ -324,7 +324,7 @@ class Listener(Endpoint):
             # RFC 9768 section 5.1: accurate ECN needs no memory, its flags come back in the ACK. What is agreed to by
             # RFC 3168 must be kept in the timestamp, and without one is refused.
             asked = seg.flags & ACE
-            classic = asked == CWR | ECE
+            classic = asked == CWR | ECE or (asked != 0 and not config.accurate_ecn)
             if classic:
                 if config.timestamps and seg.has_ts:
                     reply.flags |= ECE
@@ -344,7 +344,7 @@ class Listener(Endpoint):
             reply.sack_permitted = sack
             if wscale >= 0:
                 reply.wscale = shift_for(config.largest_rcv_buf())
-        if reply.flags & ACE and not classic:
+        if reply.flags & ACE and not classic and config.accurate_ecn_options != ECN_OPTIONS_NEVER:
             syn_ack_option(reply)
         return reply
 
