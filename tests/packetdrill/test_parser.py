@@ -402,6 +402,8 @@ not a script
     assert script.events[0].action.text == "< S 0:0(0) win 12 <mss 1460,nop,nop>"
     assert script.events[1].action.text == "MSS"
     assert script.defines["RTT"] == "0.2"
+    # It is carried out already, so it is none of the script's options.
+    assert script.options == []
 
 
 def test_places_are_those_of_the_file_behind_defines_too() -> None:
@@ -519,6 +521,8 @@ def test_defines_cannot_grow_without_bound() -> None:
         ("0 close(3) = 0\n`a`\n0 close(3) = 0", 't:3:1: found "0", expected the end of the script'),
         ("0 close(3) = 0\n--mtu=5", 'found "-", expected a time'),
         ("--", 'found "--", expected an option'),
+        ("--define=1", 'found "--define=1", expected --define=NAME=text'),
+        ("--define", 'found "--define", expected --define=NAME=text'),
         ("0 \x00", "expected a packet"),
         ("0 é", "expected a packet"),
     ],

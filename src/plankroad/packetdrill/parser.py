@@ -85,6 +85,10 @@ def _options(lex: Lexer) -> list[Option]:
         name, _, value = text[2:].partition("=")
         if not name:
             raise BadScriptError(where, f'found "{text}", expected an option --name or --name=value')
+        if name == "define":
+            if value.partition("=")[0] not in lex.source.defines:
+                raise BadScriptError(where, f'found "{text}", expected --define=NAME=text')
+            continue
         options.append(Option(name, value.strip('"'), where))
     return options
 
