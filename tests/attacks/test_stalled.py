@@ -185,8 +185,8 @@ def test_orphans_that_make_progress_stay() -> None:
     friend = net.listener.accept()
     assert friend is not None
     friend.send(net.now, PAGE)
-    for server in [friend, *stuck]:
-        server.release(net.now)
+    for each in [friend, *stuck]:
+        each.release(net.now)
     net.poll()
     for _ in range(4):
         net.pass_time(SECOND)

@@ -338,11 +338,14 @@ class Scoreboard:
             if at > xmit_ts:
                 break
             newer = sent.newer
-            if at < xmit_ts or sent.end < end_seq:
-                if at + wait > now:
-                    self.next_deadline = at + wait
-                    break
-                fresh += self._lose(sent)
+            if at == xmit_ts and sent.end >= end_seq:
+                # Of those sent at one time the others come later in the order: a burst must not be walked through with
+                # each ACK. One that was sent again after it, in the same instant, is found by the next.
+                break
+            if at + wait > now:
+                self.next_deadline = at + wait
+                break
+            fresh += self._lose(sent)
             sent = newer
         return fresh
 

@@ -225,6 +225,8 @@ class Tcb:
         "undo_octets",
         "undo_of_timeout",
         "undo_recover",
+        "undone",
+        "undone_flight",
         "user_timeout",
         "user_timeout_due",
         "ws_ok",
@@ -383,6 +385,8 @@ class Tcb:
         self.undo_octets: int = 0  # sent again and not yet reported as duplicates
         self.undo_of_timeout: bool = False
         self.undo_begun_at: int = 0
+        self.undone: int = 0  # recoveries taken back since SND.UNA passed `undone_flight`
+        self.undone_flight: int = iss
         self.undo_recover: int = -1  # `recover` of the fast recovery that a timeout broke off
         self.srtt_prev: int = 0
         self.rttvar_prev: int = 0

@@ -7,11 +7,15 @@ again (F-RTO, see `frto`). The response is RFC 4015's: the congestion state of b
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from plankroad.tcp import plpmtud
 from plankroad.tcp.constants import CWR, LOSS, OPEN, RECOVERY
 from plankroad.tcp.seq import HALF32, MASK32
+
+#: So many recoveries are taken back before the flight of the first of them is acknowledged. Each costs a walk over what
+#: is in flight: a peer that never tires of saying that it got things twice must not have one with every ACK.
+_MOST_A_FLIGHT: Final = 4
 
 if TYPE_CHECKING:
     from plankroad.tcp.tcb import Tcb
@@ -23,7 +27,9 @@ def begin(t: Tcb, now: int, timeout: bool) -> None:
     # A timeout in the middle of a fast recovery, taken back, leaves that one as it was.
     t.undo_recover = t.recover if timeout and t.congestion == RECOVERY else -1
     t.undo_of_timeout = timeout
-    t.undo_marker = t.snd_una
+    if t.snd_una >= t.undone_flight:
+        t.undone = 0
+    t.undo_marker = t.snd_una if t.undone < _MOST_A_FLIGHT else -1
     t.undo_end = t.snd_nxt
     t.undo_octets = 0
     t.srtt_prev = t.rtt.srtt
@@ -68,6 +74,9 @@ def on_progress(t: Tcb, now: int, ts_ecr: int) -> None:
 
 def undo(t: Tcb, now: int, why: str) -> None:
     """Nothing was lost: the state of before."""
+    if t.undone == 0:
+        t.undone_flight = t.snd_nxt
+    t.undone += 1
     was_timeout = t.undo_of_timeout
     if not was_timeout and not t.rack.reordering_seen:
         # What was taken for lost had been overtaken.
