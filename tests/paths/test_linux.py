@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import select
 import signal
+import statistics
 import subprocess
 import sys
 import threading
@@ -109,9 +111,9 @@ def test_a_ping_takes_the_round_trip_of_the_cell() -> None:
         assert process.returncode == 0
         times = sorted(int(line) for line in output.split())
         assert len(times) == 25
-        # 84 bytes take 7 us at 100 Mbit/s. Half of the pings are this good; others met a busy machine.
-        assert rtt * MILLISECOND <= times[0]
-        assert times[len(times) // 2] <= (rtt + 0.3) * MILLISECOND, times
+        # 84 bytes take 7 us at 100 Mbit/s. What a busy machine adds is never less than nothing: the quickest of the
+        # pings tells the path's own time, and no ping can be quicker than the path.
+        assert rtt * MILLISECOND <= times[0] <= (rtt + 0.3) * MILLISECOND, times
 
 
 @pytest.mark.root
@@ -121,13 +123,16 @@ def test_what_floods_the_path_gets_its_rate() -> None:
         process = inside(BLAST, str(ground.left.process.pid), RIGHT, "2.5")
         marks: list[tuple[int, int]] = []
         begin = time.monotonic_ns()
-        for second in (0.5, 2.3):
+        for second in (0.5, 0.8, 1.1, 1.4, 1.7, 2.0, 2.3):
             time.sleep(second - (time.monotonic_ns() - begin) / SECOND)
             marks.append((time.monotonic_ns(), received(ground.right.process.pid)))
         process.communicate(timeout=60)
     assert run.there.pipe.counters.lost_queue > 0
-    (start, before), (end, after) = marks
-    assert (after - before) * 8 * SECOND / (end - start) == pytest.approx(cell.rate, rel=0.02)
+    rates = [
+        (after - before) * 8 * SECOND / (end - start) for (start, before), (end, after) in itertools.pairwise(marks)
+    ]
+    # The median: where the machine holds up one look at the counter, the rates beside it are wrong both ways.
+    assert statistics.median(rates) == pytest.approx(cell.rate, rel=0.02), rates
 
 
 def received(pid: int) -> int:
