@@ -151,6 +151,8 @@ def test_blocking_calls_have_an_end(text: str, start: int, end: int) -> None:
         ("5.", ACK, 5),
         ("0.", ACK, 0),
         ("P7.", PSH | ACK, 7),
+        (".5", ACK, 5),
+        ("P.5", PSH | ACK, 5),
         ("S3", SYN, 3),
     ],
 )
