@@ -137,9 +137,12 @@ class Conversations:
 
     def passes_over(self, seen: Seen, expected: Conversation) -> bool:
         """A packet that belongs to a conversation which the script left, and not to the one that is expected."""
-        if expected.is_of(seen):
+        if expected.is_of(seen) and expected.flow.local_port:
             return False
-        return any(other.left and other.is_of(seen) for other in self.all)
+        # One whose local port is not known yet would take what belongs to another.
+        return any(
+            other.left and other is not expected and other.flow.local_port and other.is_of(seen) for other in self.all
+        )
 
     # Inside
 

@@ -230,8 +230,8 @@ def _address(rows: list[Row], packet: Packet, seen: Seen, flow: Flow) -> None:
         )
     if isinstance(body, Icmp):
         return
-    if not flow.local_port and body.ports is None:
-        # The port that the stack chose for a connection it opens.
+    if not flow.local_port and body.ports is None and (seen.protocol != PROTO_TCP or seen.flags & SYN):
+        # The port that the stack chose for a conversation it opens.
         flow.local_port = seen.source
     ports = ports_of(body.ports, flow.local_port, flow.remote_port)
     same = ports == (seen.source, seen.destination)

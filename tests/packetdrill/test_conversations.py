@@ -1,0 +1,54 @@
+"""Packets belong to the conversation that the script speaks of; what an old one still sends is not in the way."""
+
+from __future__ import annotations
+
+import pytest
+
+from plankroad.packetdrill.match import compare
+from plankroad.packetdrill.outcome import FAILED, PASSED
+from plankroad.packetdrill.seen import see
+from plankroad.packetdrill.suite import run_text
+
+from .wiring import flow_of, packet_of, sent
+
+TWO_CLIENTS = """
+    0 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 3
+   +0 connect(3, ..., ...) = -1 EINPROGRESS (Operation now in progress)
+   +0 > S 0:0(0) <...>
+   +0 < S. 0:0(0) ack 1 win 65535 <mss 1460>
+   +0 > . 1:1(0) ack 1
+   +0 close(3) = 0
+   +0 > F. 1:1(0) ack 1
+
+// Nobody answers: in this second the FIN is sent again and again, by a connection that the script is done with.
+   +1 socket(..., SOCK_STREAM|SOCK_NONBLOCK, IPPROTO_TCP) = 4
+   +0 connect(4, ..., ...) = -1 EINPROGRESS (Operation now in progress)
+   +0 > S 0:0(0) <...>
+  +.1 < S. 0:0(0) ack 1 win 65535 <mss 1460>
+   +0 > . 1:1(0) ack 1
+   +0 write(4, ..., 10) = 10
+   +0 > P. 1:11(10) ack 1
+  +.1 < . 1:1(0) ack 11 win 65535
+"""
+
+
+def test_what_an_old_connection_still_sends_is_passed_over() -> None:
+    outcome = run_text(TWO_CLIENTS)
+    assert outcome.status == PASSED, f"{outcome.text()}\n{outcome.detail}"
+
+
+def test_the_new_connection_is_still_held_to_what_is_expected() -> None:
+    outcome = run_text(TWO_CLIENTS.replace("P. 1:11(10)", "P. 1:12(11)"))
+    assert outcome.status == FAILED
+    assert "the stack sent > P. 1:11(10)" in outcome.why
+
+
+@pytest.mark.either
+def test_a_port_that_is_not_known_is_learned_from_a_syn_and_from_nothing_else() -> None:
+    flow = flow_of(local_port=0)
+    rows = compare(packet_of("> . 1:1(0) ack 1"), see(sent("7777 > 40001 . 1:1(0) ack 1")), flow)
+    assert [row.name for row in rows if not row.same] == ["ports"]
+    assert flow.local_port == 0
+    rows = compare(packet_of("> S 0:0(0)"), see(sent("7777 > 40001 S 0:0(0)")), flow)
+    assert all(row.same for row in rows)
+    assert flow.local_port == 7777
