@@ -268,7 +268,12 @@ def _edit_segment(parts: Parts, kind: int, feed: Feed) -> str:
         )
         return f"accecn {seg.accecn}"
     if kind == 10:
-        how = feed.below(4)
+        how = feed.below(5)
+        if how == 4:
+            cut = feed.below(len(seg.payload) + 1)
+            seg.seq = (seg.seq + cut) & MASK32
+            seg.payload = seg.payload[cut:]
+            return f"without its first {cut}"
         if how == 0:
             seg.payload = seg.payload[: feed.below(len(seg.payload) + 1)]
         elif how == 1:

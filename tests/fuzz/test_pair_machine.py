@@ -29,12 +29,19 @@ class PairMachine(RuleBasedStateMachine):
     world: World
 
     @initialize(
-        choices=st.tuples(st.binary(max_size=16), st.binary(max_size=16)), ipv6=st.booleans(), mtu=st.booleans()
+        choices=st.tuples(st.binary(max_size=16), st.binary(max_size=16)),
+        ipv6=st.booleans(),
+        mtu=st.booleans(),
+        connected=st.integers(0, 3),
     )
-    def begin(self, choices: tuple[bytes, bytes], ipv6: bool, mtu: bool) -> None:
+    def begin(self, choices: tuple[bytes, bytes], ipv6: bool, mtu: bool, connected: int) -> None:
         configs = (config_from(Feed(choices[0])), config_from(Feed(choices[1])))
         self.world = World(0, configs, ipv6, 1280 if mtu else 1500)
         self.told(self.world.open)
+        if connected:
+            # Most stories are of the middle of a connection.
+            self.told(self.world.carry, 6)
+            self.told(self.world.write, 0, connected & 1, 10_000)
 
     def told(self, act: object, *values: object) -> None:
         """Do it; a failure tells the story so far."""
@@ -62,13 +69,15 @@ class PairMachine(RuleBasedStateMachine):
     def read(self, flow: int, side: int, limit: int) -> None:
         self.told(self.world.read, flow, side, limit)
 
-    @rule(flow=FLOWS, side=SIDES)
-    def half_close(self, flow: int, side: int) -> None:
-        self.told(self.world.close, flow, side)
-
-    @rule(flow=FLOWS, side=SIDES, hard=st.booleans())
-    def end(self, flow: int, side: int, hard: bool) -> None:
-        self.told(self.world.abort if hard else self.world.release, flow, side)
+    @rule(flow=FLOWS, side=SIDES, how=st.integers(0, 9))
+    def end(self, flow: int, side: int, how: int) -> None:
+        # A story that ends soon tells little.
+        if how < 3:
+            self.told(self.world.close, flow, side)
+        elif how == 8:
+            self.told(self.world.abort, flow, side)
+        elif how == 9:
+            self.told(self.world.release, flow, side)
 
     @rule(flow=FLOWS, side=SIDES, option=st.sampled_from(OPTIONS))
     def set_option(self, flow: int, side: int, option: tuple[str, int | bool | str]) -> None:
@@ -99,6 +108,10 @@ class PairMachine(RuleBasedStateMachine):
     @rule(place=PLACES, recipe=st.binary(min_size=1, max_size=16), keep=st.booleans())
     def change(self, place: int, recipe: bytes, keep: bool) -> None:
         self.told(self.world.change, place, Feed(recipe), keep)
+
+    @rule(place=PLACES, before=st.sampled_from((0, 1, 1000)), after=st.sampled_from((0, 1, 1000)))
+    def send_again_in_other_pieces(self, place: int, before: int, after: int) -> None:
+        self.told(self.world.resegment, place, before, after)
 
     @rule(side=SIDES, mtu=st.sampled_from((1500, 1280, 9000)))
     def set_mtu(self, side: int, mtu: int) -> None:

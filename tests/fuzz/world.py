@@ -16,7 +16,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
-from tests.fuzz.edits import edit, take_apart
+from tests.fuzz.edits import edit, put_together, take_apart
 from tests.fuzz.feed import Feed
 
 from plankroad.endpoint import EVENT_ACCEPT, EVENT_CLOSED, EVENT_ERROR
@@ -32,7 +32,8 @@ from plankroad.units import MILLISECOND, NEVER, SECOND
 from plankroad.wire.checksum import complete
 from plankroad.wire.constants import PROTO_TCP
 from plankroad.wire.packet import Packet
-from plankroad.wire.segment import SYN
+from plankroad.wire.segment import FIN, SYN
+from plankroad.wire.tcp import tcp_checksum_ok
 
 A, B = 0, 1
 NAMES: Final = ("a", "b")
@@ -265,6 +266,33 @@ class World:
                 to = 1 - to
             self._arrive(data, to, "")
 
+    def resegment(self, index: int, before: int, after: int) -> None:
+        """A segment with the octets of one under way, and some of those before and after it, arrives too: so TCPs send
+        again that have changed their segment size.
+        """
+        flying = self.flying[index % len(self.flying)] if self.flying else None
+        parts = take_apart(flying.data) if flying is not None else None
+        if flying is None or parts is None or not parts.seg.payload:
+            return
+        seg = parts.seg
+        for flow in self.flows:
+            client, sender = flow.ends[A], flow.ends[1 - flying.to]
+            assert client is not None
+            if sender is None or client.connection.local_port not in (seg.src_port, seg.dst_port):
+                continue
+            # A SYN's octets begin behind it.
+            start = (seg.seq + (seg.flags & SYN != 0) - flow.iss[1 - flying.to] - 1) & 0xFFFFFFFF
+            if start + len(seg.payload) > sender.written:
+                return
+            first = max(0, start - before)
+            last = min(sender.written, start + len(seg.payload) + after)
+            seg.seq = (seg.seq + (seg.flags & SYN != 0) + first - start) & 0xFFFFFFFF
+            seg.flags &= ~(SYN | FIN)
+            seg.payload = stream(1 - flying.to, first, last - first)
+            self.note(f"again, {start - first} and {last - start - len(seg.payload)} octets more: ", flying)
+            self._arrive(put_together(parts), flying.to, "")
+            return
+
     def carry(self, count: int) -> None:
         """The network does its duty: up to `count` packets arrive in order."""
         for _ in range(count):
@@ -288,7 +316,7 @@ class World:
         if at < 0 or (at + (data[at + 12] >> 4 << 2) == last and not data[at + 13] & SYN):
             return
         parts = take_apart(data)
-        if parts is None:
+        if parts is None or not tcp_checksum_ok(data, at, last, parts.src, parts.dst):
             return
         seg = parts.seg
         for flow in self.flows:

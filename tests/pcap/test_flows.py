@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 
 import pytest
 from tests.pcap.traffic import (
@@ -266,3 +267,20 @@ def test_names_of_ends() -> None:
     assert end_name((SERVER6, 80)) == "[fd00::50]:80"
     assert end_name((SERVER4, 80)) == "192.0.2.80:80"
     assert CaptureInterface(0, LINKTYPE_ETHERNET, name="x").name == "x"
+
+
+def test_a_length_that_no_packet_has_costs_no_memory() -> None:
+    """The file says that each packet had four gigabytes, and that it kept the first bytes only."""
+    packets = conversation(CLIENT4, SERVER4, REQUEST, ANSWER) + conversation(CLIENT6, SERVER6, REQUEST, ANSWER)
+    found = captured(packets)
+    claimed = [
+        CapturedPacket(p.number, p.time, p.data[:kept], original_length=2**32 - 1, interface=p.interface)
+        for p in found
+        for kept in (60, len(p.data))
+    ]
+    tracemalloc.start()
+    flows = rebuild(claimed)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20_000_000
+    assert [flow.streams[TO_SERVER].data() for flow in flows.tcp] == [REQUEST, REQUEST]

@@ -59,24 +59,23 @@ class Decoder:
         Raises BadPacket for a packet that a receiver would discard for its link or IP header.
         """
         data = packet.data
-        missing = max(packet.original_length - len(data), 0)
         start = network_offset(packet)
         if start < 0:
             return None
-        if missing:
-            data += bytes(missing)
         if len(data) <= start:
             raise BadPacket("the packet is empty")
+        length = max(packet.original_length, len(data))
         version = data[start] >> 4
         if version == 4:
-            return self._ipv4(data, start, missing)
+            return self._ipv4(data, start, length)
         if version == 6:
-            return self._ipv6(data, start, missing)
+            return self._ipv6(data, start, length)
         raise BadPacket(f"IP version is {version}")
 
-    def _ipv4(self, data: bytes, start: int, missing: int) -> Transport | None:
-        rest = len(data) - start
-        if rest >= 20 and data[start + 2 : start + 4] == b"\0\0" and rest <= 0xFFFF:
+    def _ipv4(self, data: bytes, start: int, length: int) -> Transport | None:
+        """`length`: of the whole packet, of which `data` may be only the beginning."""
+        rest = length - start
+        if len(data) - start >= 20 and data[start + 2 : start + 4] == b"\0\0" and rest <= 0xFFFF:
             # Captured before the card filled in the length of a segment that it was to cut.
             checksum = update(data[start + 10] << 8 | data[start + 11], 0, rest)
             data = (
@@ -86,8 +85,10 @@ class Decoder:
                 + checksum.to_bytes(2, "big")
                 + data[start + 12 :]
             )
+        captured = len(data)
+        data = _filled(data, start + int.from_bytes(data[start + 2 : start + 4], "big"), length)
         header = parse_ipv4(data, start)
-        missing = max(missing - (len(data) - header.payload_end), 0)
+        missing = max(header.payload_end - captured, 0)
         if header.more_fragments or header.fragment_offset:
             key = (header.src, header.dst, header.protocol, header.ident)
             part = data[header.payload_start : header.payload_end]
@@ -99,9 +100,11 @@ class Decoder:
             header.src, header.dst, header.protocol, data, header.payload_start, header.payload_end, missing
         )
 
-    def _ipv6(self, data: bytes, start: int, missing: int) -> Transport | None:
+    def _ipv6(self, data: bytes, start: int, length: int) -> Transport | None:
+        captured = len(data)
+        data = _filled(data, start + 40 + int.from_bytes(data[start + 4 : start + 6], "big"), length)
         header = parse_ipv6(data, start)
-        missing = max(missing - (len(data) - header.payload_end), 0)
+        missing = max(header.payload_end - captured, 0)
         if header.fragmented:
             key = (header.src, header.dst, -1, header.fragment_ident)
             part = data[header.payload_start : header.payload_end]
@@ -128,6 +131,7 @@ class Decoder:
             if len(self._waiting) >= self.limit:
                 del self._waiting[next(iter(self._waiting))]
             pieces = self._waiting[key] = _Pieces()
+        pieces.octets += len(part) - len(pieces.parts.get(offset, b""))
         pieces.parts[offset] = part
         if protocol >= 0:
             pieces.protocol = protocol
@@ -140,19 +144,28 @@ class Decoder:
         return whole
 
 
+def _filled(data: bytes, end: int, length: int) -> bytes:
+    """`data` with zeros in place of what the capture left out, up to the packet's own `end`.
+
+    Of the `length` that the capture file claims no more is believed: it may say four gigabytes.
+    """
+    return data + bytes(max(min(end, length) - len(data), 0))
+
+
 class _Pieces:
     """The fragments of one packet so far."""
 
-    __slots__ = ("parts", "protocol", "total")
+    __slots__ = ("octets", "parts", "protocol", "total")
 
     def __init__(self) -> None:
         self.parts: dict[int, bytes] = {}
+        self.octets = 0  # in all parts
         self.total = -1
         self.protocol = -1
 
     def whole(self) -> bytes | None:
         """All of it, if all is there; overlapping fragments count as missing (RFC 5722)."""
-        if self.total < 0:
+        if self.total < 0 or self.octets < self.total:
             return None
         at = 0
         found: list[bytes] = []
