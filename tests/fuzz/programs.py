@@ -134,7 +134,7 @@ def run_pair(data: bytes) -> World:
 
 def act(world: World, feed: Feed) -> None:
     """One act."""
-    kind = feed.below(25)
+    kind = feed.below(26)
     side = feed.below(2) if kind < 10 else 0
     if kind == 0:
         world.write(0, side, feed.pick(SIZES))
@@ -173,7 +173,7 @@ def act(world: World, feed: Feed) -> None:
     elif kind == 17:
         world.duplicate(feed.byte())
     elif kind == 18:
-        world.carry(1)
+        world.corrupt(feed.byte(), feed.number(2))
     elif kind == 19:
         world.resegment(feed.byte(), feed.pick((0, 1, 1000)), feed.pick((0, 1, 1000)))
     else:

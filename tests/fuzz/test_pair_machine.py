@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from tests.fuzz.feed import Feed
@@ -109,6 +109,10 @@ class PairMachine(RuleBasedStateMachine):
     def change(self, place: int, recipe: bytes, keep: bool) -> None:
         self.told(self.world.change, place, Feed(recipe), keep)
 
+    @rule(place=PLACES, at=st.integers(0, 12_000))
+    def corrupt(self, place: int, at: int) -> None:
+        self.told(self.world.corrupt, place, at)
+
     @rule(place=PLACES, before=st.sampled_from((0, 1, 1000)), after=st.sampled_from((0, 1, 1000)))
     def send_again_in_other_pieces(self, place: int, before: int, after: int) -> None:
         self.told(self.world.resegment, place, before, after)
@@ -130,7 +134,9 @@ class PairMachine(RuleBasedStateMachine):
 
 TestPairMachine = PairMachine.TestCase
 TestPairMachine.settings = settings(
-    max_examples=volume(300, 60) * BUDGET,
+    max_examples=volume(600, 100) * BUDGET,
     stateful_step_count=40,
     suppress_health_check=list(HealthCheck),
+    # A story is told as it was found: shrinking it may take longer than a test has. PLANKROAD_FUZZ asks for it.
+    phases=[phase for phase in Phase if phase is not Phase.shrink or "PLANKROAD_FUZZ" in os.environ],
 )

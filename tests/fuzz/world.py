@@ -266,6 +266,17 @@ class World:
                 to = 1 - to
             self._arrive(data, to, "")
 
+    def corrupt(self, index: int, at: int) -> None:
+        """A packet arrives with one bit wrong, which its checksums tell; the true one is still under way."""
+        if self.flying:
+            packet = self.flying[index % len(self.flying)]
+            # The headers of IPv6 have no checksum: from the transport's on.
+            start = 20 if packet.data[0] >> 4 == 4 else 40
+            at = start * 8 + at % (8 * (len(packet.data) - start))
+            wrong = bytes([packet.data[at // 8] ^ 1 << at % 8])
+            self.note(f"bit {at} is wrong: ", packet)
+            self._arrive(packet.data[: at // 8] + wrong + packet.data[at // 8 + 1 :], packet.to, "")
+
     def resegment(self, index: int, before: int, after: int) -> None:
         """A segment with the octets of one under way, and some of those before and after it, arrives too: so TCPs send
         again that have changed their segment size.
@@ -285,7 +296,10 @@ class World:
             if start + len(seg.payload) > sender.written:
                 return
             first = max(0, start - before)
-            last = min(sender.written, start + len(seg.payload) + after)
+            t = sender.connection.tcb
+            last = min(sender.written, t.snd_max - t.iss - 1, start + len(seg.payload) + after)
+            if last < first:
+                return
             seg.seq = (seg.seq + (seg.flags & SYN != 0) + first - start) & 0xFFFFFFFF
             seg.flags &= ~(SYN | FIN)
             seg.payload = stream(1 - flying.to, first, last - first)
@@ -469,7 +483,9 @@ class World:
                 continue
             when = min(stack.next_timeout() for stack in self.stacks)
             if when >= NEVER:
-                break
+                if not self._give_up():
+                    break
+                continue
             assert when <= limit, "it does not end: " + self.states()
             self.now = max(self.now, when)
             for stack in self.stacks:
@@ -499,6 +515,15 @@ class World:
                     end.released = True
                     connection.release(self.now)
         self.settle()
+
+    def _give_up(self) -> bool:
+        """Nothing more will happen: whoever half-closed and waits for a peer that is gone goes too."""
+        waiting = [end for flow in self.flows for end in flow.ends if end is not None and not end.released]
+        for end in waiting:
+            end.released = True
+            end.connection.release(self.now)
+        self.settle()
+        return bool(waiting)
 
     def _complete(self) -> None:
         for number, flow in enumerate(self.flows):

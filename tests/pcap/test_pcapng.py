@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import os
@@ -251,6 +252,18 @@ def test_gzip_is_unpacked_on_the_way(tmp_path: Path) -> None:
     found, reader = read(gzip.compress(b.data)[:-300])
     assert found == []
     assert reader.problem
+
+
+def test_a_damaged_gzip_file_is_told_as_what_it_is() -> None:
+    b = Builder("<")
+    b.interface()
+    b.enhanced(1, bytes(range(256)))
+    good = gzip.compress(b.data)
+    for at in range(2, len(good)):
+        for bit in (1, 0x80):
+            damaged = good[:at] + bytes([good[at] ^ bit]) + good[at + 1 :]
+            with contextlib.suppress(CaptureError):
+                read(damaged)
 
 
 @given(st.integers(1, 400))

@@ -16,6 +16,9 @@ from plankroad.pcap.source import Source
 
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
+#: What unpacking raises where the packed file is damaged or cut off.
+_UNPACKING: Final = (EOFError, gzip.BadGzipFile, zlib.error)
+
 
 class CaptureReader:
     """The packets of a capture file, in its order: iterate once.
@@ -48,6 +51,12 @@ class CaptureReader:
             raise
 
     def _open(self, data: Source) -> tuple[str, Iterator[CapturedPacket]]:
+        try:
+            return self._recognize(data)
+        except _UNPACKING as error:
+            raise CaptureError(f"not a capture file: {error}") from error
+
+    def _recognize(self, data: Source) -> tuple[str, Iterator[CapturedPacket]]:
         magic = data.peek(4)
         if magic == b"\x0a\x0d\x0d\x0a":
             return "pcapng", read_pcapng(data, self.interfaces)
@@ -61,7 +70,7 @@ class CaptureReader:
     def __iter__(self) -> Iterator[CapturedPacket]:
         try:
             yield from self._packets
-        except (CaptureError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+        except (CaptureError, *_UNPACKING) as error:
             self.problem = str(error)
             if self.strict:
                 raise error if isinstance(error, CaptureError) else CaptureError(self.problem) from error
