@@ -3,10 +3,10 @@
 
     scripts/break_requirements.py [ID...] [--file WORD] [--claims]
 
-Each break of tests/conformance/breaks_*.toml (all, or those of the ids given) is made in a copy of src, and the tests that
-claim its ids run against that copy. A break that no test of one of its ids notices is a defect of the tests: it is told,
-and the exit status is 1. `--file`: only breaks of source files whose path has this word. `--claims`: also tell which claims no
-break has shown, test by test.
+Each break of tests/conformance/breaks_*.toml (all, or those of the ids given) is made in a copy of src, and the tests
+that claim its ids run against that copy. A break that no test of one of its ids notices is a defect of the tests: it is
+told, and the exit status is 1. `--file`: only breaks of source files whose path has this word. `--claims`: also tell
+which claims no break has shown, test by test.
 
 Every run is a fork of a process that has pytest loaded, so that a break takes about a second.
 """

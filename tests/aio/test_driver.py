@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from tests.stack.net import A4, B4, segment_of, tcp
 
 from plankroad.aio import driver as driver_module
 from plankroad.aio.driver import MAX_HELD, MAX_ROUNDS, Driver
@@ -15,8 +17,11 @@ from plankroad.aio.scheduler import Scheduler
 from plankroad.endpoint import EVENT_READABLE, Endpoint
 from plankroad.ip.interface import Interface
 from plankroad.link.base import Link
+from plankroad.stack.config import StackConfig
+from plankroad.stack.stack import Stack
 from plankroad.units import NEVER
 from plankroad.wire.packet import Packet
+from plankroad.wire.segment import ACK, SYN, Segment
 
 
 class FakeScheduler(Scheduler):
@@ -430,3 +435,29 @@ def test_a_link_with_a_descriptor_needs_a_scheduler_that_watches() -> None:
     driver = Driver(cast("Any", FakeStack()), Bare())
     with pytest.raises(NotImplementedError, match="cannot watch file descriptors"):
         driver.attach(FakeLink(fd=4))
+
+
+@pytest.mark.requirement("MUST-58", "MUST-59")
+def test_all_packets_of_a_batch_are_handed_in_before_any_acknowledgement_leaves() -> None:
+    scheduler = FakeScheduler()
+    stack = Stack(StackConfig(), random.Random(1), bytes(16))
+    driver = Driver(stack, scheduler)
+    link = FakeLink()
+    interface = driver.attach(link)
+    stack.add_address(interface, "10.0.0.2/24")
+    stack.listen(scheduler.now(), b"", 80)
+    scheduler.run()
+
+    def arrive(*segments: Segment) -> list[Segment]:
+        link.sent.clear()
+        link.arrived.append([Packet(tcp(seg, A4, B4)) for seg in segments])
+        assert link.notify is not None
+        link.notify()
+        scheduler.run()
+        return [segment_of(data) for data in link.sent]
+
+    [answer] = arrive(Segment(9, 80, 99, 0, SYN, 60000))
+    ack = answer.seq + 1 & 0xFFFFFFFF
+    assert arrive(Segment(9, 80, 100, ack, ACK, 60000)) == []
+    out = arrive(*[Segment(9, 80, 100 + 500 * i, ack, ACK, 60000, bytes(500)) for i in range(8)])
+    assert [seg.ack for seg in out] == [4100]

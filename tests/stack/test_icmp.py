@@ -214,6 +214,19 @@ def test_icmpv6_errors_are_told(type_: int, code: int, number: int) -> None:
     assert connection.soft_error == number
 
 
+@pytest.mark.requirement("MUST-54", "RFC1122-3.2.2-d")
+@pytest.mark.parametrize("far", [FAR4, FAR6])
+def test_an_error_reaches_the_connection_whose_segment_it_quotes_and_no_other(far: bytes) -> None:
+    net = Lone()
+    pairs = [established(net, far) for _ in range(3)]
+    quote = pairs[1][1]
+    if far == FAR4:
+        net.give(icmp4(ROUTER4, B4, 3, 1, 0, quote[:28]))
+    else:
+        net.give(icmp6(ROUTER6, B6, 1, 3, 0, quote[:60]))
+    assert [connection.soft_error for connection, _ in pairs] == [0, errno.EHOSTUNREACH, 0]
+
+
 @pytest.mark.requirement("MUST-55", "RFC1122-3.2.2.3-b", "RFC1122-3.2.2.3-c")
 def test_source_quench_is_dropped_in_silence() -> None:
     """MUST-55."""

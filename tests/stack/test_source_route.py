@@ -61,9 +61,10 @@ def test_the_programs_route_overrides_the_received_one() -> None:
     """MUST-52."""
     net = Lone(StackConfig(source_route=True))
     net.b.listen(0, b"", 80, config=TcpConfig(source_route=(OTHER,)))
-    (answer,) = net.give(tcp(Segment(9, 80, 1, 0, SYN, 999), A4, B4, options=route([HOP], 8)))
-    header = parse_ipv4(answer)
-    assert (header.dst, header.options) == (OTHER, route([A4], 4))
+    for _ in range(2):
+        (answer,) = net.give(tcp(Segment(9, 80, 1, 0, SYN, 999), A4, B4, options=route([HOP], 8)))
+        header = parse_ipv4(answer)
+        assert (header.dst, header.options) == (OTHER, route([A4], 4))
 
 
 def test_source_routed_packets_are_dropped_unless_allowed() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from plankroad.tcp import icmp
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.rtt import RttEstimator
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, SECOND
 
@@ -50,6 +51,18 @@ def test_the_timeout_is_three_round_trips_but_at_least_a_second(rtt: int, rto: i
     peer.send(b"x")
     assert peer.conn.next_timeout() - peer.now <= rto * MILLISECOND  # a tail loss probe may come first
     assert peer.conn.tcb.rtt.rto() == rto * MILLISECOND
+
+
+@pytest.mark.requirement("MUST-18")
+def test_the_variance_follows_by_a_quarter_and_the_mean_by_an_eighth() -> None:
+    # RFC 6298 (2.3): RTTVAR first, with the SRTT of before.
+    rtt = RttEstimator(SECOND, SECOND, 60 * SECOND, True)
+    rtt.sample(0, 800 * MILLISECOND, 1)
+    rtt.sample(1, 1600 * MILLISECOND, 1)
+    assert (rtt.rttvar, rtt.srtt) == (500 * MILLISECOND, 900 * MILLISECOND)
+    assert rtt.rto() == 2900 * MILLISECOND
+    rtt.sample(2, 900 * MILLISECOND, 1)
+    assert (rtt.rttvar, rtt.srtt) == (375 * MILLISECOND, 900 * MILLISECOND)
 
 
 @pytest.mark.requirement("MUST-18")

@@ -81,6 +81,25 @@ def test_a_reset_in_syn_received_means_refused_after_an_active_open() -> None:
     assert peer.conn.error == errno.ECONNREFUSED
 
 
+@pytest.mark.requirement("MUST-11")
+@pytest.mark.parametrize("passive", [True, False])
+def test_a_syn_in_syn_received_means_another_thing_after_a_passive_open(passive: bool) -> None:
+    # RFC 9293 section 3.10.7.4, second and fourth: back to LISTEN, or RFC 5961's challenge.
+    for flags, error in (("S", errno.ECONNRESET), ("R", errno.ECONNRESET if passive else errno.ECONNREFUSED)):
+        peer = ScriptedPeer()
+        if passive:
+            peer.listen()
+        else:
+            peer.open()
+        peer.segment("S", seq=0, mss=1460)
+        assert peer.state == "SYN_RECEIVED"
+        out = peer.segment(flags, seq=1)
+        if passive or flags == "R":
+            assert (peer.state, peer.conn.error, out) == ("CLOSED", error, [])
+        else:
+            assert (peer.state, [flags_of(seg) for seg in out]) == ("SYN_RECEIVED", ["."])
+
+
 @pytest.mark.requirement("MUST-41", "MUST-42")
 def test_a_passive_open_disturbs_no_connection_of_its_port() -> None:
     # MUST-41, MUST-42: LISTEN on the local port of connections in SYN_SENT, SYN_RECEIVED and ESTABLISHED.

@@ -85,6 +85,17 @@ def test_no_sample_is_taken_from_a_retransmitted_segment() -> None:
     assert peer.conn.tcb.rtt.samples == samples
 
 
+@pytest.mark.requirement("MUST-18")
+def test_no_sample_is_taken_from_what_waited_for_a_retransmission() -> None:
+    # The rest of the flight came long ago, but nothing could acknowledge it: its time is no round trip.
+    peer = established(sack=False)
+    samples = peer.conn.tcb.rtt.samples
+    peer.timeout()
+    peer.advance(10 * MILLISECOND)
+    peer.segment(".", ack=at(10))
+    assert peer.conn.tcb.rtt.samples == samples
+
+
 @pytest.mark.requirement("rttm")
 def test_timestamps_give_a_sample_of_a_retransmitted_segment() -> None:
     peer = established(segments=1, ts=True)

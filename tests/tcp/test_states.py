@@ -39,6 +39,7 @@ def test_an_idle_connection_has_no_timer() -> None:
     assert pair.b.conn.next_timeout() == NEVER
 
 
+@pytest.mark.requirement("MUST-12", "MUST-13")
 def test_four_way_close_passes_every_state_and_data_flows_in_the_open_direction() -> None:
     pair = Pair()
     pair.connect()

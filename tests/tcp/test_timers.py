@@ -42,6 +42,18 @@ def test_trouble_is_told_at_r1_and_the_connection_ends_at_r2() -> None:
     assert peer.now - began >= 100 * SECOND
 
 
+@pytest.mark.requirement("SHLD-10", "SHLD-11")
+def test_the_default_r1_is_three_retransmissions_and_r2_more_than_a_hundred_seconds() -> None:
+    peer = peer_with()
+    peer.send(b"hello?")
+    retransmissions = 0
+    while not peer.events & EVENT_SOFT_ERROR:
+        retransmissions += len(peer.timeout())
+    assert retransmissions >= 3
+    peer.advance(100 * SECOND)
+    assert peer.state == "ESTABLISHED"
+
+
 @pytest.mark.requirement("MUST-21")
 def test_an_infinite_r2() -> None:
     # MUST-21.

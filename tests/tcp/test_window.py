@@ -7,7 +7,7 @@ import itertools
 
 import pytest
 
-from plankroad.endpoint import EVENT_WRITABLE
+from plankroad.endpoint import EVENT_URGENT, EVENT_WRITABLE
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.constants import TIMER_DELAYED_ACK
 from plankroad.testing.pair import Pair
@@ -80,6 +80,9 @@ def test_the_window_does_not_open_by_crumbs() -> None:
     for _ in range(14):
         assert len(peer.conn.receive(peer.now, 100)) == 100
         assert peer.output() == []
+        # A probe hears of no crumbs either.
+        [probe_answer] = peer.segment(".", seq=4001, ack=1, data=b"x")
+        assert (probe_answer.ack, probe_answer.wnd) == (4001, 0)
     assert len(peer.conn.receive(peer.now, 600)) == 600
     [update] = peer.output()
     assert update.wnd == 2000
@@ -140,6 +143,16 @@ def test_quick_acks_at_the_start_then_every_second_segment_then_a_delay_below_ha
     assert late.ack == seq + 1460
     assert peer.now - began == 40 * MILLISECOND
     assert peer.counters.delayed_acks == 1
+
+
+@pytest.mark.requirement("MUST-40")
+def test_no_delay_of_half_a_second_can_be_configured() -> None:
+    TcpConfig(delayed_ack=499 * MILLISECOND).validate()
+    with pytest.raises(ValueError, match="delayed_ack"):
+        TcpConfig(delayed_ack=500 * MILLISECOND).validate()
+    peer = sender()
+    with pytest.raises(ValueError, match="delayed_ack"):
+        peer.conn.set_option(peer.now, "delayed_ack", 500 * MILLISECOND)
 
 
 @pytest.mark.requirement("MUST-58", "MUST-59")
@@ -275,6 +288,7 @@ def test_zero_window_probes_back_off_and_never_give_up_while_answered() -> None:
         times.append(peer.now)
         assert peer.segment(".", ack=1, wnd=0) == []
     steps = [b - a for a, b in itertools.pairwise(times)]
+    assert steps[0] == peer.conn.tcb.rtt.rto()
     assert all(b >= a for a, b in itertools.pairwise(steps))
     assert steps[3] == 2 * steps[2]
     assert steps[-1] == 60 * SECOND
@@ -467,6 +481,22 @@ def test_urgent_data() -> None:
     pair.b.read()
     assert pair.b.conn.urgent_remaining() == 0
     assert pair.b.received == b"plainurgent"
+
+
+@pytest.mark.requirement("MUST-32", "MUST-33")
+def test_the_program_hears_when_the_urgent_pointer_moves_on() -> None:
+    peer = ScriptedPeer()
+    peer.establish()
+    peer.reads = False
+    peer.segment("U.", seq=1, ack=1, data=b"abc", urgent=3)
+    assert peer.events & EVENT_URGENT
+    assert peer.conn.urgent_remaining() == 3
+    peer.events = 0
+    peer.segment("U.", seq=1, ack=1, urgent=3)
+    assert not peer.events & EVENT_URGENT
+    peer.segment("U.", seq=4, ack=1, data=b"defg", urgent=4)
+    assert peer.events & EVENT_URGENT
+    assert peer.conn.urgent_remaining() == 7
 
 
 @pytest.mark.requirement("MUST-31")

@@ -210,7 +210,7 @@ def test_unknown_options_are_skipped() -> None:
     assert (seg.mss, seg.bad_options) == (1460, False)
 
 
-@pytest.mark.requirement("MUST-69")
+@pytest.mark.requirement("MUST-4", "MUST-69")
 def test_nothing_counts_behind_end_of_options() -> None:
     """MUST-69 has padding there; RFC 9293 section 3.2: End of Option List ends it."""
     seg = with_options(b"\x02\x04\x05\xb4\x00\x03\x03\x07")
