@@ -16,7 +16,7 @@ SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
-.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance bench fuzz clean venv
+.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance conformance-breaks mutate bench fuzz clean venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,6 +26,8 @@ help:
 	@echo "make test     ruff, mypy, import direction, then pytest twice: pure Python, compiled"
 	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
 	@echo "make conformance  make docs/conformance*.md anew from what the tests claim"
+	@echo "make conformance-breaks  break each requirement in a copy, and see that a test notices: ARGS='MUST-58 --claims'"
+	@echo "make mutate   mutation testing of tcp/: make mutate ARGS='--minutes 30 --survivors'"
 	@echo "make bench    measure both builds"
 	@echo "make fuzz     look for inputs that break it, for minutes or hours: make fuzz ARGS='--seconds 600'"
 	@echo "make snapshots  make docs/snapshots anew, to be looked at and committed"
@@ -102,6 +104,17 @@ check: venv $(VENV)/.tools
 # Needs nothing but Python.
 conformance: venv
 	$(BIN)/python -m tests.conformance.pages
+
+conformance-breaks: venv $(VENV)/.tools
+	$(BIN)/python scripts/break_requirements.py $(ARGS)
+
+# mutmut's operators and what they need, beside the tools of the tests.
+$(VENV)/.mutation: $(VENV)/.tools
+	@$(PIP) install "mutmut>=3.8" || $(call FAILED_INSTALL,mutmut)
+	@touch $@
+
+mutate: venv $(VENV)/.mutation
+	PYTHONPATH=$(CURDIR)/src $(BIN)/python scripts/mutate.py $(ARGS)
 
 bench: setup
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python scripts/bench.py $(ARGS)

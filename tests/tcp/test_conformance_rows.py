@@ -150,7 +150,7 @@ def test_the_local_address_stays_when_another_is_added(source: bytes, remote: by
     assert {p[begin : begin + len(source)] for p in tcp_packets} == {source}
 
 
-@pytest.mark.requirement("SHLD-15", "SHLD-16", "MAY-7")
+@pytest.mark.requirement("SHLD-15", "SHLD-16")
 def test_no_new_data_after_the_window_shrank_and_old_data_is_sent_again() -> None:
     # SHLD-15, SHLD-16, MAY-7 (the first retransmission of what lies beyond the edge).
     peer = sender(wnd=5000)
@@ -164,6 +164,18 @@ def test_no_new_data_after_the_window_shrank_and_old_data_is_sent_again() -> Non
     assert [seg.seq for seg in again] == [1001, 2001]
     peer.segment(".", ack=3001, wnd=2000)
     assert peer.conn.tcb.snd_nxt - peer.conn.tcb.iss == 5001
+
+
+@pytest.mark.requirement("MAY-7")
+def test_what_lies_beyond_a_window_that_shrank_is_sent_again_once() -> None:
+    # RFC 7323 section 2.4 (4): the first retransmission does not regard the window.
+    peer = sender(wnd=5000)
+    peer.send(bytes(5000))
+    assert peer.segment(".", ack=1, wnd=500) == []
+    [first] = peer.timeout()
+    assert (first.seq, len(first.payload)) == (1, MSS)
+    [second] = peer.timeout()
+    assert (second.seq, len(second.payload)) == (1, 500)
 
 
 @pytest.mark.requirement("MUST-37", "MAY-8")

@@ -228,7 +228,7 @@ def test_a_reset_brings_a_half_open_connection_back_to_listen() -> None:
     listener = peer.listen()
     peer.segment("S", seq=0, mss=1460)
     peer.segment("R", seq=1)
-    assert peer.state == "CLOSED"
+    assert (peer.state, peer.conn.error) == ("CLOSED", errno.ECONNRESET)
     assert not listener.half_open
     assert listener.accept() is None
 

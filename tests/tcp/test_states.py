@@ -73,6 +73,8 @@ def test_half_close_in_the_other_order() -> None:
     pair.connect()
     pair.b.close()
     pair.run_until(lambda: pair.b.state == "FIN_WAIT_2")
+    assert pair.a.events & EVENT_EOF
+    assert pair.a.conn.at_eof()
     pair.a.send(b"still flowing")
     pair.run()
     assert pair.b.received == b"still flowing"
