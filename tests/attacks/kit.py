@@ -54,7 +54,7 @@ def number(value: float) -> str:
     """As people read it."""
     if isinstance(value, int) or value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.2f}"
+    return f"{value:,.2f}" if abs(value) >= 0.01 else f"{value:.1e}"
 
 
 Attack = Callable[[], list[Figure]]

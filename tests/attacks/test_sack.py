@@ -1,8 +1,8 @@
 """The SACK attacks of 2019 and small segments: CVE-2019-11477 (SACK Panic), -11478 (SACK Slowness), -11479 (low MSS).
 
-In Linux a queue of super-segments with a tiny MSS overflowed a counter of 16 bits, was cut into ever more pieces by SACK
-blocks, and made the sender send little but headers. Here a sender keeps ranges, whose number is bounded by what it has
-in flight, and no segment is smaller than 48 octets less its options unless the path says so.
+In Linux a queue of super-segments with a tiny MSS overflowed a counter of 16 bits, was cut into ever more pieces by
+SACK blocks, and made the sender send little but headers. Here a sender keeps ranges, whose number is bounded by what it
+has in flight, and no segment is smaller than 48 octets less its options unless the path says so.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from plankroad.ip.counters import IpCounters
 from plankroad.ip.fragment import fragment_ipv4, fragment_ipv6
-from plankroad.ip.reassembly import FragmentTable
+from plankroad.ip.reassembly import ENTRY_COST, FragmentTable
 from plankroad.units import NEVER, SECOND
 from plankroad.wire.address import ip_to_bytes as ip
 from plankroad.wire.ipv4 import build_ipv4, parse_ipv4
@@ -348,7 +348,7 @@ def test_fragments_of_one_datagram_are_limited(family: int) -> None:
         add(into, part(family, 16 * i, bytes(8), True))
     assert into.counters.fragments_refused == 1
     assert into.counters.reassembly_failed == 1
-    assert into.memory < 1024
+    assert into.memory == ENTRY_COST
 
 
 @families

@@ -39,6 +39,7 @@ _NAMES: Final = (
     "recoveries_newreno",
     "recoveries_loss",
     "duplicate_acks_received",
+    "duplicate_acks_ignored",
     "duplicate_acks_sent",
     "delayed_acks",
     "sack_reneging",
@@ -129,6 +130,7 @@ class TcpCounters:
         "delayed_acks",
         "dsack_received",
         "dsack_sent",
+        "duplicate_acks_ignored",
         "duplicate_acks_received",
         "duplicate_acks_sent",
         "duplicates_received",
@@ -253,6 +255,7 @@ class TcpCounters:
         self.recoveries_newreno: int = 0
         self.recoveries_loss: int = 0
         self.duplicate_acks_received: int = 0
+        self.duplicate_acks_ignored: int = 0
         self.duplicate_acks_sent: int = 0
         self.delayed_acks: int = 0
         self.sack_reneging: int = 0

@@ -105,6 +105,7 @@ def on_timeout(t: Tcb, now: int) -> None:
     _tell_losses(t, now)
     t.reno_sacked = 0
     t.dup_acks = 0
+    _begin_credit(t, now)
     t.recover = t.snd_nxt
     t.reno_recover = t.snd_nxt
     t.force_retransmit = True
@@ -210,6 +211,7 @@ def _enter(t: Tcb, now: int, acked: int, sacked: int) -> None:
     t.reno_recover = t.snd_nxt
     t.force_retransmit = True
     undo.begin(t, now, False)
+    _begin_credit(t, now)
     tlp.cancel(t)
     if t.sack_ok:
         t.counters.recoveries_sack += 1
@@ -249,20 +251,20 @@ def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
             if t.scoreboard.mark_first_lost(mss):
                 _tell_losses(t, now)
                 t.force_retransmit = True
-        elif duplicate:
+        elif duplicate and _has_credit(t, now, mss):
             t.reno_sacked = min(t.reno_sacked + mss, most)
     elif t.congestion == LOSS:
         # What arrives beyond the gap has left the network here too, or a slow start that waits for room would wait for
         # the timer.
         if acked:
             t.reno_sacked = max(0, t.reno_sacked - acked)
-        elif duplicate:
+        elif duplicate and _has_credit(t, now, mss):
             board = t.scoreboard
             t.reno_sacked = min(t.reno_sacked + mss, t.flight_size() - board.lost + board.retransmitted)
     elif duplicate:
         t.dup_acks += 1
         # RFC 3042: the first two duplicates each let one new segment out, for one has left the network.
-        t.reno_sacked = min(t.dup_acks * mss, most)
+        t.reno_sacked = min(min(t.dup_acks, DUP_THRESH) * mss, most)
         # RFC 6582 section 3.2 (2): "When the third duplicate ACK is received, the TCP sender first checks the value of
         # recover to see if the Cumulative Acknowledgment field covers more than recover."
         if t.dup_acks >= DUP_THRESH and t.snd_una > t.reno_recover:
@@ -271,6 +273,31 @@ def _without_sack(t: Tcb, now: int, acked: int, duplicate: bool) -> None:
                 plpmtud.only_probe_lost(t, now)
                 _tell_losses(t, now)
             _enter(t, now, 0, 0)
+
+
+def _begin_credit(t: Tcb, now: int) -> None:
+    """A recovery begins: so much may duplicates say to have left the network in each of its round trips."""
+    t.reno_flight = max(t.flight_size(), t.snd_mss)
+    t.reno_credit = t.reno_flight
+    t.reno_round_at = now
+
+
+def _has_credit(t: Tcb, now: int, mss: int) -> bool:
+    """Can this duplicate be the answer to something that was in flight?
+
+    A receiver may make duplicates out of nothing, each of which lets a segment out. RFC 5681 section 3.2 (4): "A TCP
+    MAY therefore limit the number of times cwnd is artificially inflated during loss recovery to the number of
+    outstanding segments (or, an approximation thereof)". Here to what was in flight when the recovery began, each
+    round trip.
+    """
+    if now - t.reno_round_at >= (t.rtt.min_rtt if t.rtt.samples else t.rtt.base_rto):
+        t.reno_credit = t.reno_flight
+        t.reno_round_at = now
+    if t.reno_credit < mss:
+        t.counters.duplicate_acks_ignored += 1
+        return False
+    t.reno_credit -= mss
+    return True
 
 
 def _leave(t: Tcb, now: int) -> None:

@@ -169,7 +169,10 @@ class Tcb:
         "released",
         "remote_addr",
         "remote_port",
+        "reno_credit",
+        "reno_flight",
         "reno_recover",
+        "reno_round_at",
         "reno_sacked",
         "reset_seq",
         "reset_with_ack",
@@ -353,6 +356,9 @@ class Tcb:
         self.fresh_acked: int = 0  # of the octets this ACK acknowledges, those that SACK had not reported
         self.limited_sent: int = 0  # octets of new data sent because of duplicate ACKs (RFC 3042)
         self.reno_sacked: int = 0  # without SACK: octets that duplicate ACKs say have left the network
+        self.reno_flight: int = 0  # what was in flight when the recovery began
+        self.reno_credit: int = 0  # octets that duplicates may still say have left, this round trip
+        self.reno_round_at: int = 0  # when that began
         self.recover: int = iss  # RecoveryPoint: where the present recovery ends
         self.reno_recover: int = iss  # `recover` of RFC 6582: of fast recoveries and timeouts alone
         self.rack: Rack = Rack()
