@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from plankroad.packetdrill.errors import ScriptError
+from plankroad.packetdrill.ground import Settings
 from plankroad.packetdrill.match import compare
 from plankroad.packetdrill.outcome import FAILED, PASSED
 from plankroad.packetdrill.seen import see
 from plankroad.packetdrill.suite import run_text
+from plankroad.packetdrill.virtual import VirtualGround
+from plankroad.wire.packet import Packet
 
 from .wiring import flow_of, packet_of, sent
 
@@ -52,3 +56,12 @@ def test_a_port_that_is_not_known_is_learned_from_a_syn_and_from_nothing_else() 
     rows = compare(packet_of("> S 0:0(0)"), see(sent("7777 > 40001 S 0:0(0)")), flow)
     assert all(row.same for row in rows)
     assert flow.local_port == 7777
+
+
+def test_a_packet_that_is_larger_than_the_link_s_mtu_is_a_failure() -> None:
+    """What is on the wire has been cut; a super-segment there would pass for its pieces."""
+    ground = VirtualGround(Settings())
+    ground._send(Packet(sent(". 1:1461(1460) ack 1")))
+    assert ground.take() is not None
+    with pytest.raises(ScriptError, match="the stack sent a packet of 1501 bytes on a link whose MTU is 1500"):
+        ground._send(Packet(sent(". 1:1462(1461) ack 1")))

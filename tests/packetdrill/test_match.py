@@ -180,6 +180,7 @@ CASES: list[tuple[str, str, list[tuple[str, str]]]] = [
         [("ports", "8080 > 40002 . 1:1(0) ack 1"), ("ports", "80 > 40001 . 1:1(0) ack 1")],
     ),
     ("udp (100)", "udp (100)", [("length", "udp (99)"), ("length", "udp (0)"), ("packet", "R 1:1(0)")]),
+    (". 1:1(0) ack 1 <nop,nop,nop,nop>", ". 1:1(0) ack 1 <nop,nop,nop,nop>", [("options", ". 1:1(0) ack 1")]),
     ("udp 53 > 4000 (100)", "udp 53 > 4000 (100)", [("ports", "udp 53 > 4001 (100)"), ("ports", "udp (100)")]),
     (
         "icmp unreachable port_unreachable",
@@ -199,6 +200,20 @@ CASES: list[tuple[str, str, list[tuple[str, str]]]] = [
             ("quote", "icmp unreachable frag_needed mtu 1400 [2:1002(1000)]"),
             ("quote", "icmp unreachable frag_needed mtu 1400 [udp (1000)]"),
         ],
+    ),
+    (
+        "icmp unreachable [udp (100)]",
+        "icmp unreachable [udp (100)]",
+        [
+            ("quote", "icmp unreachable [udp (101)]"),
+            ("quote", "icmp unreachable [raw (108)]"),
+            ("quote", "icmp unreachable [1:1(0)]"),
+        ],
+    ),
+    (
+        "icmp unreachable [raw (30)]",
+        "icmp unreachable [raw (30)]",
+        [("quote", "icmp unreachable [raw (31)]"), ("quote", "icmp unreachable [udp (22)]")],
     ),
     (
         "icmp echo_reply id 7 [raw (56)]",
@@ -363,18 +378,21 @@ def test_flow_labels_are_compared_with_each_other() -> None:
     assert same("0x2", "0x778")
     assert same("0x0", "0x0")
     assert not same("0x0", "0x1")
+    assert wrong("[flowlabel 0x0] . 1:1(0) ack 1", sent(". 1:1(0) ack 1")) == ["flowlabel"]
     assert wrong("[flowlabel 0x1] . 1:1(0) ack 1", sent(". 1:1(0) ack 1")) == ["flowlabel"]
 
 
 # Super-segments.
 
 
-def offer(expected: list[str], came: list[str], strict: bool = False, **settings: int) -> list[str]:
+def offer(
+    expected: list[str], came: list[str], strict: bool = False, pushes: bool = False, **settings: int
+) -> list[str]:
     """What is wrong where `came` is offered to the expectations in order; "missing" and "over" where one is left."""
     flow = flow_of(**settings)
     arrivals = [Arrival(0, see(sent(text))) for text in came]
     for text in expected:
-        expectation = Expectation(packet_of("> " + text), flow, strict=strict)
+        expectation = Expectation(packet_of("> " + text), flow, strict=strict, pushes=pushes)
         while not expectation.done:
             if not arrivals:
                 return ["missing"]
@@ -427,6 +445,25 @@ def test_pieces_that_are_not_those_of_the_super_segment_do_not_pass(came: list[s
     assert offer(WHOLE, came) == names
 
 
+def test_super_segments_need_not_be_the_same_ones() -> None:
+    assert offer(WHOLE, [". 1:2921(2920) ack 1", "P. 2921:4001(1080) ack 1"]) == []
+    assert offer([". 1:2921(2920) ack 1", "P. 2921:4001(1080) ack 1"], WHOLE) == []
+    assert offer(WHOLE, [PIECES[0], "P. 1461:4001(2540) ack 1"]) == []
+    assert offer([PIECES[0], "P. 1461:4001(2540) ack 1"], [". 1:2921(2920) ack 1", PIECES[2]]) == []
+    assert offer(WHOLE, ["P. 1:2921(2920) ack 1", "P. 2921:4001(1080) ack 1"]) == ["flags"]
+    assert offer(WHOLE, [". 1:2922(2921) ack 1", "P. 2922:4001(1079) ack 1"]) == ["flags", "sequence"]
+
+
+def test_a_host_that_pushes_its_super_segments_may_have_psh_within() -> None:
+    pushed = [PIECES[0], "P. 1461:2921(1460) ack 1", PIECES[2]]
+    assert offer(WHOLE, pushed) == ["flags"]
+    assert offer(WHOLE, pushed, pushes=True) == []
+    # Only there, and nothing but PSH.
+    assert offer(WHOLE, [*PIECES[:2], ". 2921:4001(1080) ack 1"], pushes=True) == ["flags"]
+    assert offer(WHOLE, [PIECES[0], "FP. 1461:2921(1460) ack 1", PIECES[2]], pushes=True) == ["flags"]
+    assert offer([PIECES[1]], ["P. 1461:2921(1460) ack 1"], pushes=True) == ["flags"]
+
+
 def test_a_super_segment_that_is_not_all_the_pieces_does_not_pass() -> None:
     assert offer(PIECES, ["P. 1:3901(3900) ack 1"]) == ["sequence"]
     assert offer(PIECES, [". 1:4001(4000) ack 1"]) == ["flags"]
@@ -450,11 +487,11 @@ def test_the_mss_in_force_is_that_of_the_peer_the_path_the_program_and_the_optio
 
     ts = " <nop,nop,TS val 1 ecr 2>"
     assert offer(["P. 1:3001(3000) ack 1"], pieces(1600), peer_mss=1600, mtu=9000) == []
-    assert offer(["P. 1:3001(3000) ack 1"], pieces(1600), peer_mss=1500, mtu=9000) == ["sequence"]
+    assert offer(["P. 1:3001(3000) ack 1"], pieces(1600), peer_mss=1500, mtu=9000) == ["flags", "sequence"]
     assert offer(["P. 1:3001(3000) ack 1"], pieces(1760), peer_mss=8000, mtu=1800) == []
     assert offer(["P. 1:3001(3000) ack 1"], pieces(1700), peer_mss=8000, mtu=1800, mss_limit=1700) == []
     assert offer(["P. 1:3001(3000) ack 1" + ts], pieces(1588, ts), peer_mss=1600, mtu=9000) == []
-    assert offer(["P. 1:3001(3000) ack 1" + ts], pieces(1600, ts), peer_mss=1600, mtu=9000) == ["sequence"]
+    assert offer(["P. 1:3001(3000) ack 1" + ts], pieces(1600, ts), peer_mss=1600, mtu=9000) == ["flags", "sequence"]
     assert offer(["P. 1:3001(3000) ack 1 <...>"], pieces(1588, ts), peer_mss=1600, mtu=9000) == []
 
 
@@ -468,7 +505,70 @@ def test_a_syn_with_data_is_never_cut() -> None:
     assert offer(["S 0:2000(2000)"], ["S 0:1460(1460)", ". 1461:2001(540) ack 1"]) == ["sequence"]
 
 
+# ICMP.
+
+
+def test_the_mtu_of_ipv6_has_32_bits() -> None:
+    expected = "icmp packet_too_big mtu 66816 [1:1461(1460)]"
+    assert wrong(expected, sent(expected, 6), 6) == []
+    assert wrong(expected, sent(expected.replace("66816", "1280"), 6), 6) == ["mtu"]
+
+
+def test_a_quote_must_be_one_of_a_packet_to_the_stack() -> None:
+    expected = packet_of("> icmp unreachable port_unreachable [udp (5)]")
+    came = see(sent("icmp unreachable port_unreachable [udp (5)]"))
+    assert came.quoted is not None
+    came.quoted.src, came.quoted.dst = came.quoted.dst, came.quoted.src
+    assert [row.name for row in compare(expected, came, flow_of()) if not row.same] == ["quote"]
+    came.quoted = None
+    assert [row.name for row in compare(expected, came, flow_of()) if not row.same] == ["quote"]
+
+
+def test_a_quote_that_is_none_does_not_pass() -> None:
+    packet = sent("icmp unreachable port_unreachable [udp (5)]")
+    short = bytearray(packet[:28] + bytes(8))
+    short[2:4] = len(short).to_bytes(2, "big")
+    seen = see(bytes(short))
+    assert seen.quoted is None
+    assert seen.bad != ""
+
+
+# Ports.
+
+
+def test_ports_that_the_text_names_are_compared_and_not_learned() -> None:
+    flow = flow_of(local_port=0)
+    rows = compare(packet_of("> 7 > 40001 S 0:0(0)"), see(sent("7777 > 40001 S 0:0(0)")), flow)
+    assert Row("ports", "7 > 40001", "7777 > 40001", False) in rows
+    assert flow.local_port == 0
+    rows = compare(packet_of("> 7777 > 40001 S 0:0(0)"), see(sent("7777 > 40001 S 0:0(0)")), flow)
+    assert Row("ports", "7777 > 40001", "7777 > 40001", True) in rows
+
+
+def test_the_port_of_a_datagram_socket_is_learned_from_its_first_datagram() -> None:
+    flow = flow_of(local_port=0)
+    expected = packet_of("> udp (1)")
+    assert all(row.same for row in compare(expected, see(sent("udp 7777 > 40001 (1)")), flow))
+    assert flow.local_port == 7777
+    assert not all(row.same for row in compare(expected, see(sent("udp 7778 > 40001 (1)")), flow))
+
+
 # Data.
+
+
+def test_data_of_a_syn_begins_the_stream_and_a_probe_may_have_any() -> None:
+    flow = flow_of(handshake=False)
+    flow.outgoing = pattern(0, 10)
+    syn = see(sent("S 100:110(10) <FO,nop,nop>"))
+    syn.data = pattern(0, 10)
+    expected = packet_of("> S 100:110(10) <FO,nop,nop>")
+    assert all(row.same for row in compare(expected, syn, flow))
+    syn.data = pattern(1, 10)
+    assert [row.name for row in compare(expected, syn, flow) if not row.same] == ["data"]
+    # RFC 9293 section 3.8.4: a keep-alive may have one garbage octet.
+    flow = flow_of()
+    flow.outgoing = b""
+    assert all(row.same for row in compare(packet_of("> . 0:1(1) ack 1"), see(sent(". 0:1(1) ack 1")), flow))
 
 
 def test_data_is_compared_with_what_the_program_wrote() -> None:
@@ -500,6 +600,13 @@ def test_the_report_shows_both_sides_and_marks_what_differs() -> None:
         ["options", "nop,nop,TS", "val", "100", "ecr", "2", "nop,nop,TS", "val", "100", "ecr", "2"],
     ]
     assert expectation.sent_text() == ["> . 1:11(10) ack 3 win 77 <nop,nop,TS val 100 ecr 2>"]
+
+
+def test_what_is_not_there_is_told_as_none() -> None:
+    rows = compare(packet_of("> . 1:1(0) ack 1 <nop>"), see(sent(". 1:1(0) ack 1")), flow_of())
+    assert Row("options", "nop", "none", False) in rows
+    rows = compare(packet_of("> . 1:1(0) ack 1"), see(sent(". 1:1(0) ack 1 <sackOK,nop,nop>")), flow_of())
+    assert Row("options", "none", "sackOK,nop,nop", False) in rows
 
 
 def test_a_table_has_straight_columns() -> None:

@@ -96,7 +96,7 @@ class Expectation:
 
         expectation = Expectation(packet, flow)
         while not expectation.done:
-            rest = expectation.offer(arrival)     # what of it belongs to the next expectation
+            rest = expectation.offer(arrival)     # what of it is to be looked at next, here or by the next
             if expectation.failed: print(expectation.report())
 
     `tolerance` (ns) is for timestamps. `rows` are the comparison of the arrival offered last.
@@ -123,7 +123,7 @@ class Expectation:
         return any(not row.same for row in self.rows)
 
     def offer(self, arrival: Arrival) -> Arrival | None:
-        """Compare `arrival`; the rest of it where it is a super-segment that is not all of it expected here."""
+        """Compare `arrival`, or its first piece where it is a super-segment; the rest of it is to be offered next."""
         piece, seen, rest = self._pair(arrival.seen)
         self.arrivals.append(Arrival(arrival.time, seen))
         self.rows = compare(piece, seen, self.flow, self.tolerance)
@@ -138,8 +138,10 @@ class Expectation:
                 seq = SequenceRange(start, left.seq.end, left.seq.length - size)
                 flags = left.flags if self.flow.acc_ecn else left.flags & ~CWR
                 self._left = replace(self._left, body=replace(left, seq=seq, flags=flags))
-                return None
-        self.done = True
+            else:
+                self.done = True
+        else:
+            self.done = True
         return Arrival(arrival.time, rest) if rest is not None else None
 
     def _pair(self, seen: Seen) -> tuple[Packet, Seen, Seen | None]:
@@ -155,7 +157,7 @@ class Expectation:
         options = len(seen.options) if tcp.options is None else len(options_bytes(tcp.options))
         size = self.flow.segment_size(options)
         rest: Seen | None = None
-        if seen.length > wanted and seen.length > size:
+        if seen.length > size:
             seen, rest = seen.cut(size, bool(self.flow.acc_ecn))
         if wanted > size:
             seq = SequenceRange(tcp.seq.start, (tcp.seq.start + size) & _U32, size)

@@ -117,12 +117,13 @@ class VirtualGround(Ground):
     def _send(self, packet: Packet) -> None:
         if self.machine.queue_closed:
             return  # dropped by the device's queue
-        now = self.now()
-        if packet.gso_type == GSO_NONE:
-            self.packets.append(Sent(now, complete(packet).to_bytes()))
-            return
-        for piece in segment(packet):
-            self.packets.append(Sent(now, piece.to_bytes()))
+        pieces = [complete(packet)] if packet.gso_type == GSO_NONE else segment(packet)
+        for piece in pieces:
+            sent = piece.to_bytes()
+            mtu = self.interface.mtu
+            if len(sent) > mtu:
+                raise ScriptError(f"the stack sent a packet of {len(sent)} bytes on a link whose MTU is {mtu}")
+            self.packets.append(Sent(self.now(), sent))
 
     # Time
 
