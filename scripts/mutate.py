@@ -25,6 +25,7 @@ import resource
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -310,13 +311,17 @@ class Session:
         child = os.fork()
         if child == 0:
             try:
-                silent = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(silent, 1)
-                os.dup2(silent, 2)
+                words = os.open(STORE / "measuring.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+                os.dup2(words, 1)
+                os.dup2(words, 2)
                 self.measure(stamp.hexdigest())
+            except BaseException:
+                traceback.print_exc()
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
+        if not HITS.exists():
+            raise SystemExit(f"the lines that tests run could not be measured; {STORE / 'measuring.txt'} says why")
         stored = json.loads(HITS.read_text(encoding="utf-8"))
         if stored["stamp"] != stamp.hexdigest():
             raise SystemExit("the lines that tests run could not be measured")
@@ -333,9 +338,13 @@ class Session:
             cover.switch_context(item.nodeid)
             self.failed = False
             began = time.process_time()
-            signal.setitimer(signal.ITIMER_PROF, 5 * SLOW)
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            try:
+                signal.setitimer(signal.ITIMER_PROF, 5 * SLOW)
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+                signal.setitimer(signal.ITIMER_PROF, 0)
+            except TimeoutError:
+                # It came to pytest itself.
+                continue
             took = time.process_time() - began
             if not self.failed and took <= SLOW:
                 tests[item.nodeid] = (round(took, 4), {})

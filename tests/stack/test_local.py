@@ -140,7 +140,6 @@ def test_routes_and_sources_by_longest_prefix_metric_and_state() -> None:
     assert not stack.remove_route(backup)
 
 
-@pytest.mark.requirement("RFC1122-3.3.1.6-a")
 def test_configuration_refuses_what_makes_no_sense() -> None:
     stack, net = two_links()
     with pytest.raises(ValueError, match="no interface has an address in the subnet"):

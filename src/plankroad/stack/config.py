@@ -51,8 +51,11 @@ class StackConfig:
     echo_broadcast: bool = False
     #: Answer echo requests to IPv6 multicast addresses (RFC 4443 section 4.2: SHOULD).
     echo_multicast: bool = True
-    #: Answer ICMP timestamp requests (RFC 1122 section 3.2.2.8: MAY). The time is not of day.
+    #: Answer ICMP timestamp requests (RFC 1122 section 3.2.2.8: MAY).
     icmp_timestamp: bool = False
+    #: When, on the stack's clock, a midnight UT was (modulo a day): timestamps in ICMP then tell the time of day, which
+    #: RFC 1122 calls the standard value. -1: nobody knows, and they say so.
+    midnight: int = -1
     #: ICMP errors a second and at once, in all (Linux: icmp_msgs_per_sec, icmp_msgs_burst). 0 = no limit.
     icmp_rate: int = 1000
     icmp_burst: int = 50
@@ -147,6 +150,7 @@ class StackConfig:
 _BOUNDS: Final = (
     ("ttl", 1, 255),
     ("multipath", 0, 1),
+    ("midnight", -1, (1 << 62) - 1),
     ("icmp_rate", 0, 1_000_000_000),
     ("icmp_burst", 0, 1_000_000_000),
     ("icmp_peer_rate", 0, 1_000_000_000),

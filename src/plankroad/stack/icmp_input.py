@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from plankroad.ip.interface import Interface
 from plankroad.ip.redirect import handle_redirect_ipv4
 from plankroad.stack.errors import report
@@ -62,6 +64,9 @@ from plankroad.wire.ipv4_options import (
     reverse_route,
 )
 from plankroad.wire.ipv6 import Ipv6Header
+
+#: Milliseconds.
+DAY: Final = 24 * 3600 * 1000
 
 #: The kind of each code of ICMP Destination Unreachable (RFC 1122 section 3.2.2.1, RFC 1812 section 5.2.7.1).
 UNREACHABLE4 = (
@@ -168,19 +173,22 @@ def echo4(host: Host, now: int, message: IcmpMessage, header: Ipv4Header, arrive
         icmp.echo_requests_ignored += 1
         return
     own = first_address(arrived) if group else header.dst
-    dst, options = reflect_options(now, header.options, header.src, own)
+    dst, options = reflect_options(host, now, header.options, header.src, own)
     # "The IP source address in an ICMP Echo Reply MUST be the same as the specific-destination address".
     src = b"" if group else header.dst
     icmp.echo_replies_sent += 1
     send_icmp4(host, now, src, dst, ICMP_ECHO_REPLY, 0, message.rest, message.body, header.tos & ~3, options)
 
 
-def host_time(now: int) -> int:
-    """The 32 bits of a timestamp. RFC 792: the high order bit says that they are not milliseconds since midnight UT."""
+def host_time(host: Host, now: int) -> int:
+    """The 32 bits of a timestamp: milliseconds since midnight UT, where the host knows when that was."""
+    if host.config.midnight >= 0:
+        return (now - host.config.midnight) // MILLISECOND % DAY
+    # RFC 792: the high order bit says that it is another time.
     return now // MILLISECOND & 0x7FFFFFFF | 0x80000000
 
 
-def reflect_options(now: int, options: bytes, src: bytes, own: bytes) -> tuple[bytes, bytes]:
+def reflect_options(host: Host, now: int, options: bytes, src: bytes, own: bytes) -> tuple[bytes, bytes]:
     """(destination address field, options) of the answer to a message of `src` with these options.
 
     `own`: the address of this host to be recorded.
@@ -194,7 +202,7 @@ def reflect_options(now: int, options: bytes, src: bytes, own: bytes) -> tuple[b
         return dst, out
     try:
         if own:
-            options = record_timestamp(record_route(options, own), [own], host_time(now))
+            options = record_timestamp(record_route(options, own), [own], host_time(host, now))
         for option in parse_options(options):
             if option.kind in (IPOPT_RECORD_ROUTE, IPOPT_TIMESTAMP):
                 out += bytes((option.kind, 2 + len(option.data))) + option.data
@@ -209,15 +217,12 @@ def reflect_options(now: int, options: bytes, src: bytes, own: bytes) -> tuple[b
 def timestamp(
     host: Host, now: int, message: IcmpMessage, header: Ipv4Header, arrived: Interface, group: bool
 ) -> None:
-    """RFC 1122 section 3.2.2.8: a host MAY answer Timestamp; here where the configuration asks for it.
-
-    The time is not of midnight UT, so its high order bit is set (RFC 792).
-    """
+    """RFC 1122 section 3.2.2.8: a host MAY answer Timestamp; here where the configuration asks for it."""
     if not host.config.icmp_timestamp or group or len(message.body) < 12 or is_unspecified(header.src):
         host.counters.icmp.ignored += 1
         return
-    stamp = host_time(now).to_bytes(4, "big")
-    dst, options = reflect_options(now, header.options, header.src, header.dst)
+    stamp = host_time(host, now).to_bytes(4, "big")
+    dst, options = reflect_options(host, now, header.options, header.src, header.dst)
     host.counters.icmp.timestamp_replies_sent += 1
     body = message.body[:4] + stamp + stamp
     send_icmp4(host, now, header.dst, dst, ICMP_TIMESTAMP_REPLY, 0, message.rest, body, header.tos & ~3, options)
