@@ -58,6 +58,7 @@ class Flow:
         "local_port",
         "mss_limit",
         "mtu",
+        "offered",
         "outgoing",
         "peer_mss",
         "remote",
@@ -97,6 +98,8 @@ class Flow:
         self.script_isn: int | None = None
         self.live_isn: int | None = None
         self.established = False
+        #: Initial number and MSS of a later SYN than that which the connection began with, as long as it is not answered.
+        self.offered: tuple[int, int] | None = None
         #: Whether AccECN was agreed on (RFC 9768 section 3.1.1); None before the SYN/ACK.
         self.acc_ecn: bool | None = None
         self.peer_mss = 0
@@ -136,18 +139,32 @@ class Flow:
         """A segment of the remote side is about to be injected; `seq` is the script's number."""
         if not flags & SYN:
             return
+        if self.remote_isn is not None and not self.active and not flags & ACK:
+            self.offered = (seq, self._mss_of(options)) if seq != self.remote_isn else None
         # The first one counts. To a stack that opens, a SYN/ACK may come again until one was taken.
         if self.remote_isn is None or (self.active and flags & ACK and not self.established):
             self.remote_isn = seq
-            self.peer_mss = 0
-            for option in options:
-                if option.name == OPT_MSS:
-                    self.peer_mss = option.values[0]
+            self.peer_mss = self._mss_of(options)
             if self.active and flags & ACK:
                 self._agree(flags)
 
-    def syn_expected(self, script_seq: int, wire_seq: int) -> None:
-        """The stack sent a SYN where one was expected: the numbers stand for each other. Only the first counts."""
+    @staticmethod
+    def _mss_of(options: list[TcpOption]) -> int:
+        return next((option.values[0] for option in options if option.name == OPT_MSS), 0)
+
+    def syn_expected(self, script_seq: int, wire_seq: int, wire_ack: int = 0) -> None:
+        """The stack sent a SYN where one was expected: the numbers stand for each other.
+
+        Only the first counts, and one that answers a later SYN of the peer's with another initial number: then a new
+        incarnation of the connection begins, and all numbers are reckoned from its own.
+        """
+        if self.offered is not None and wire_ack == (self.offered[0] + 1) & _U32:
+            self.remote_isn, self.peer_mss = self.offered
+            self.offered = None
+            self.live_isn = None
+            self.established = False
+            self.timestamps.clear()
+            self.first_script_ts = None
         if self.live_isn is None:
             self.script_isn = script_seq
             self.live_isn = wire_seq

@@ -279,7 +279,7 @@ def _flow_label(rows: list[Row], label: int, seen: Seen, flow: Flow) -> None:
 
 def _tcp(rows: list[Row], tcp: Tcp, seen: Seen, flow: Flow, tolerance: int) -> None:
     if tcp.flags & seen.flags & SYN:
-        flow.syn_expected(tcp.seq.start, seen.seq)
+        flow.syn_expected(tcp.seq.start, seen.seq, seen.ack if seen.flags & ACK else 0)
     syn = seen.flags & SYN != 0
     if tcp.ace is not None:
         ace = (seen.flags & _ACE) >> _ACE_SHIFT
