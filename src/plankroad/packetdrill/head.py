@@ -20,7 +20,7 @@ DIFFERS: Final = "differs"
 LONG: Final = "long"
 
 _FIELD: Final = re.compile(r"(Source|Requirement|Linux): *(.*)")
-_ID: Final = re.compile(r"(MUST|SHLD|MAY|REC)-\d+|RFC\d+-[\w.-]+")
+_ID: Final = re.compile(r"(MUST|SHLD|MAY|REC)-\d+")
 
 
 class Head:

@@ -334,6 +334,8 @@ def _fin_acknowledged(t: Tcb, now: int) -> bool:
         set_state(t, now, FIN_WAIT_2)
         if t.released:
             t.timers[TIMER_TIME_WAIT] = now + t.config.fin_timeout
+            # A program that lingers waits for this.
+            t.events |= EVENT_WRITABLE
     elif state == CLOSING:
         enter_time_wait(t, now)
     elif state == LAST_ACK:

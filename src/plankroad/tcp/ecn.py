@@ -105,8 +105,13 @@ def negotiate(t: Tcb, now: int, seg: Segment) -> None:
     mode = NOT_ECN
     if flags and t.config.ecn != ECN_OFF:
         # RFC 9768 section 3.1.3: "any combination other than (0,0,0), (0,1,1) or (1,1,1) ... as if the three flags had
-        # been set to (1,1,1)".
-        mode = CLASSIC if flags == CWR | ECE or not t.config.accurate_ecn else ACCECN
+        # been set to (1,1,1)". RFC 3168 section 6.1.1, for a host that knows no other: "we call a SYN packet with both
+        # the ECE and CWR flags set an 'ECN-setup SYN packet', and we call a SYN packet with at least one of the ECE and
+        # CWR flags not set a 'non-ECN-setup SYN packet'".
+        if flags != CWR | ECE and t.config.accurate_ecn:
+            mode = ACCECN
+        elif flags & (CWR | ECE) == CWR | ECE:
+            mode = CLASSIC
     e = t.ecn
     if t.state == SYN_SENT:
         # Simultaneous open: each answers the other's SYN as a server would. The peer does so with ours, so what it did

@@ -30,8 +30,6 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
     """Take in what begins at `start`, no earlier than RCV.NXT and inside of the window."""
     if t.rcv_eof:
         # "This should not occur since a FIN has been received from the remote side. Ignore the segment text."
-        if payload or fin:
-            acknowledge(t)
         return
     if seg.flags & URG:
         _urgent(t, unwrap(seg.seq, t.rcv_nxt), seg.urgent)

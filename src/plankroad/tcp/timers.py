@@ -180,6 +180,10 @@ def _persist(t: Tcb, now: int) -> None:
         return
     if t.unanswered_since < 0:
         t.unanswered_since = now
+        if t.user_timeout or t.adopted_user_timeout:
+            # RFC 9293 section 3.10.8: "For any state if the user timeout expires ...": probes that nobody answers are
+            # not waited for longer than data is.
+            t.timers[TIMER_USER] = now + t.timeout_limit()
     if _persisted(t, now) or _given_up(t, now, t.timeout_limit()):
         return
     t.probe_due = PROBE_WINDOW
@@ -229,7 +233,10 @@ def _keepalive(t: Tcb, now: int) -> None:
         return
     # MUST-26: only when nothing is outstanding and nothing was received during the interval.
     due = t.last_received + config.keepalive_idle
-    if t.snd_nxt != t.snd_una or t.snd_buf.end > t.snd_nxt or (due > now and t.keepalive_probes == 0):
+    if due > now and t.keepalive_probes == 0:
+        t.timers[TIMER_KEEPALIVE] = due
+        return
+    if t.snd_nxt != t.snd_una or t.snd_buf.end > t.snd_nxt:
         t.timers[TIMER_KEEPALIVE] = max(due, now + SECOND)
         return
     if t.keepalive_probes:

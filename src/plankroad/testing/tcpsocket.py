@@ -218,7 +218,7 @@ class TcpSocket(Description):
                 mask |= POLLOUT | POLLWRNORM
             else:
                 t.send_blocked = True
-            if self.oob_position() >= 0 and not self.oob_inline:
+            if self.oob_position() >= 0:
                 mask |= POLLPRI
         if self.pending_error():
             mask |= POLLERR
