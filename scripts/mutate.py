@@ -25,7 +25,6 @@ import resource
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -182,11 +181,6 @@ def put_in_place(file: str, qualname: str, code: CodeType) -> None:
     target.__code__ = code
 
 
-def too_slow(number: int, frame: object) -> None:
-    """A test takes too long to be of use: it fails, and is left out."""
-    raise TimeoutError
-
-
 class Session:
     """A pytest plugin: instead of running the tests once it runs some of them for each mutant."""
 
@@ -308,56 +302,43 @@ class Session:
                 tests: dict[str, tuple[float, dict[str, list[int]]]] = stored["tests"]
                 return tests
         print(f"which of {len(self.items)} tests runs which line?", flush=True)
+        measured = {item.nodeid: found for item in self.items if (found := self.measure(item)) is not None}
+        HITS.write_text(json.dumps({"stamp": stamp.hexdigest(), "tests": measured}), encoding="utf-8")
+        return measured
+
+    def measure(self, item: pytest.Item) -> tuple[float, dict[str, list[int]]] | None:
+        """Run one test under coverage, in a child; None where it fails or is slow."""
+        reading, writing = os.pipe()
         child = os.fork()
         if child == 0:
             try:
-                words = os.open(STORE / "measuring.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-                os.dup2(words, 1)
-                os.dup2(words, 2)
-                self.measure(stamp.hexdigest())
-            except BaseException:
-                traceback.print_exc()
+                silent = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(silent, 1)
+                os.dup2(silent, 2)
+                signal.setitimer(signal.ITIMER_PROF, 5 * SLOW)
+                cover = coverage.Coverage(data_file=None, include=[f"{TCP}/*"], config_file=False)
+                began = time.process_time()
+                cover.start()
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+                cover.stop()
+                took = round(time.process_time() - began, 4)
+                if not self.failed and took <= SLOW:
+                    data = cover.get_data()
+                    lines = {
+                        Path(each).relative_to(TCP).as_posix(): data.lines(each) for each in data.measured_files()
+                    }
+                    with os.fdopen(writing, "w", encoding="utf-8") as file:
+                        json.dump([took, lines], file)
             finally:
                 os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, encoding="utf-8") as answer:
+            told = answer.read()
         os.waitpid(child, 0)
-        if not HITS.exists():
-            raise SystemExit(f"the lines that tests run could not be measured; {STORE / 'measuring.txt'} says why")
-        stored = json.loads(HITS.read_text(encoding="utf-8"))
-        if stored["stamp"] != stamp.hexdigest():
-            raise SystemExit("the lines that tests run could not be measured")
-        measured: dict[str, tuple[float, dict[str, list[int]]]] = stored["tests"]
-        return measured
-
-    def measure(self, stamp: str) -> None:
-        """In a child: run every test under coverage, each in a context of its own."""
-        cover = coverage.Coverage(data_file=None, include=[f"{TCP}/*"], config_file=False, context="none")
-        signal.signal(signal.SIGPROF, too_slow)
-        cover.start()
-        tests: dict[str, tuple[float, dict[str, list[int]]]] = {}
-        for item in self.items:
-            cover.switch_context(item.nodeid)
-            self.failed = False
-            began = time.process_time()
-            try:
-                signal.setitimer(signal.ITIMER_PROF, 5 * SLOW)
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
-                signal.setitimer(signal.ITIMER_PROF, 0)
-            except TimeoutError:
-                # It came to pytest itself.
-                continue
-            took = time.process_time() - began
-            if not self.failed and took <= SLOW:
-                tests[item.nodeid] = (round(took, 4), {})
-        cover.stop()
-        data = cover.get_data()
-        for measured in data.measured_files():
-            name = Path(measured).relative_to(TCP).as_posix()
-            for line, contexts in data.contexts_by_lineno(measured).items():
-                for context in contexts:
-                    test = context.removeprefix("none|")
-                    if test in tests:
-                        tests[test][1].setdefault(name, []).append(line)
-        HITS.write_text(json.dumps({"stamp": stamp, "tests": tests}), encoding="utf-8")
+        if not told:
+            return None
+        took, lines = json.loads(told)
+        return took, lines
 
 
 def schedule(options: argparse.Namespace) -> list[Mutant]:

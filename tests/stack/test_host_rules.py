@@ -93,3 +93,25 @@ def test_a_datagram_of_the_largest_size_is_put_together() -> None:
     datagram = endpoint.receive_from()
     assert datagram is not None
     assert datagram.data == data
+
+
+@pytest.mark.requirement("RFC1122-3.2.1.3-a", "RFC1122-3.2.2.9-a", "RFC1122-3.2.2.9-b", "RFC1122-3.3.1.1-a")
+def test_the_mask_that_was_set_by_hand_says_what_is_on_the_link() -> None:
+    net = Net()
+    stack = net.add(1)
+    for number, prefix in enumerate((24, 28)):
+        interface = stack.add_interface(f"e{number}", 1500)
+        stack.add_address(interface, f"10.{number}.0.2/{prefix}")
+    stack.add_route("0.0.0.0/0", gateway="10.0.0.254")
+    first, second = stack.interfaces
+    for address, interface, gateway in (
+        ("10.0.0.9", first, ""),
+        ("10.0.1.9", first, "10.0.0.254"),
+        ("10.1.0.9", second, ""),
+        ("10.1.0.17", first, "10.0.0.254"),
+    ):
+        ip = ip_to_bytes(address)
+        route = stack.routes.lookup(ip)
+        assert route is not None
+        assert (route.interface, route.gateway) == (interface, ip_to_bytes(gateway) if gateway else b"")
+        assert (interface.on_link(ip) is not None) == (not gateway)
