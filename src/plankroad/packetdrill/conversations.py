@@ -41,7 +41,7 @@ class Conversation:
         self.reads_checked = protocol == PROTO_TCP
 
     def is_of(self, seen: Seen) -> bool:
-        """A packet of the stack belongs to it."""
+        """A packet of the stack belongs to it, or may belong to it where its own port is not known yet."""
         flow = self.flow
         if seen.protocol != self.protocol:
             if seen.quoted is None:
@@ -137,12 +137,13 @@ class Conversations:
 
     def passes_over(self, seen: Seen, expected: Conversation) -> bool:
         """A packet that belongs to a conversation which the script left, and not to the one that is expected."""
-        if expected.is_of(seen) and expected.flow.local_port:
-            return False
-        # One whose local port is not known yet would take what belongs to another.
-        return any(
-            other.left and other is not expected and other.flow.local_port and other.is_of(seen) for other in self.all
-        )
+        maybe: Conversation | None = None
+        for other in reversed(self.all):
+            if other.is_of(seen):
+                if other.flow.local_port or seen.protocol != other.protocol:
+                    return other.left and other is not expected
+                maybe = maybe or other
+        return maybe is not None and maybe.left and maybe is not expected
 
     # Inside
 

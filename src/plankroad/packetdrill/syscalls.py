@@ -28,7 +28,8 @@ from plankroad.packetdrill.structures import (
     option_differences,
     sock_name,
 )
-from plankroad.packetdrill.syntax import Location, Syscall
+from plankroad.packetdrill.syntax import Location, Symbol, Syscall
+from plankroad.testing.abi import AF_UNSPEC
 from plankroad.testing.call import BadBuffer, Call, SockName
 
 #: A check: lines that say what is not as expected, [] where all is.
@@ -261,6 +262,9 @@ def _name_in(binder: Binder, args: Arguments, at: int, default: SockName) -> Soc
     value = args.values[at]
     if isinstance(value, Anything):
         return default
+    argument = args.syscall.arguments[at]
+    if isinstance(argument, Symbol) and argument.name == "AF_UNSPEC":
+        return SockName(AF_UNSPEC, b"", 0)
     if args.is_null(at):
         return None
     if isinstance(value, Record):

@@ -49,6 +49,11 @@ def _int(value: bytes) -> int:
     return int(struct.unpack_from("i", value)[0])
 
 
+def _byte_or_int(value: bytes) -> int:
+    """The options of IP take a byte as well."""
+    return value[0] if 1 <= len(value) < 4 else _int(value)
+
+
 def _unsigned(value: bytes) -> int:
     return _int(value) & 0xFFFFFFFF
 
@@ -251,12 +256,16 @@ def _set_tcp(sock: TcpSocket, level: int, option: int, value: bytes) -> None:
         return
     if level == abi.IPPROTO_IP:
         if option == abi.IP_MTU_DISCOVER:
-            if _int(value) not in _PMTUDISC:
+            if _byte_or_int(value) not in _PMTUDISC:
                 raise os_error(errno.ENOPROTOOPT)
-            sock.stored[(level, option)] = _int(value)
+            sock.stored[(level, option)] = _byte_or_int(value)
             return
         if option == abi.IP_FREEBIND:
-            raise os_error(errno.ENOPROTOOPT)
+            # Any address can be bound to; the stack listens at its own only, and says so in listen.
+            sock.free_bind = bool(_byte_or_int(value))
+            return
+    if level in (abi.IPPROTO_IP, abi.IPPROTO_IPV6) and 1 <= len(value) < 4:
+        value = struct.pack("I", value[0])
     name, setting = decode(level, option, value)
     if name:
         _apply(sock, name, setting)

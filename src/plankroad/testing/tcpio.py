@@ -236,6 +236,9 @@ class FastOpenWrite(Operation):
         if not self.begun:
             self.begun = True
             sock.deferred = None
+            if sock.conn is not None and sock.connecting and sock.connected():
+                # The handshake is over, as this call is the first to be told: it is a write like any other.
+                return write.step()
             sock.open(self.name, True)
             conn = sock.conn
             assert conn is not None
