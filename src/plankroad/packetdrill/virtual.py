@@ -104,6 +104,8 @@ class VirtualGround(Ground):
         stack = self.stack
         try:
             for _ in range(MAX_ROUNDS):
+                if self.table.pending:
+                    self.table.before_output()
                 packet = stack.poll_transmit(self.time)
                 while packet is not None:
                     self._send(packet)

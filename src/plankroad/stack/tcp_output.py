@@ -28,6 +28,7 @@ def register(host: Host, now: int, connection: Connection, arrived: int) -> Path
     path = Path(connection, key, host.loopback, flow)
     path.scope = scope_of(host, local, remote, arrived)
     path.progress_at = now
+    path.dont_fragment = connection.tcb.config.path_mtu_discovery or len(local) != 4
     connection.tcb.memory = host.memory
     host.connections[key] = path
     host.paths[connection] = path

@@ -243,6 +243,7 @@ def _advance(t: Tcb, now: int, seg: Segment, ack: int, acked: int) -> None:
         t.unanswered_since = now
         if t.timers[TIMER_USER] != NEVER:
             t.timers[TIMER_USER] = now + t.timeout_limit()
+    t.more = False
     if ack >= t.mtu_watch:
         plpmtud.on_acked(t, now)
     if t.snd_buf_auto:

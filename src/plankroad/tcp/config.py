@@ -85,6 +85,9 @@ class TcpConfig:
     mtu_probing: str = MTU_PROBING_BLACK_HOLE
     #: Size of the IP packets that the search begins with (RFC 4821 section 7.2); IPv6 has at least 1280.
     mtu_base: int = 1024
+    #: Forbid fragments on the way, and follow what routers say of it (RFC 1191). Off, IPv4 packets may be fragmented
+    #: (IP_PMTUDISC_DONT); an IPv6 path is always discovered.
+    path_mtu_discovery: bool = True
     window_scaling: bool = True
     timestamps: bool = True
     sack: bool = True

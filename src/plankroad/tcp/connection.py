@@ -178,11 +178,32 @@ class Connection(Endpoint):
             data = data[:room]
             t.send_blocked = True
         if data:
+            t.more = False
             t.snd_buf.append(data)
             if t.fast_open == FAST_OPEN_WAITING:
                 release_syn(t)
             self._changed()
         return len(data)
+
+    def send_more(self, now: int, data: bytes) -> int:
+        """`send`, and more follows at once: what is less than a segment waits for it, until an acknowledgement comes.
+
+        This is a SEND without PUSH (RFC 9293 section 3.9.1.2, MAY-15; MSG_MORE), and does not wait longer than cork
+        does (MUST-60).
+        """
+        taken = self.send(now, data)
+        if taken:
+            t = self.tcb
+            t.more = True
+            t.more_end = t.snd_buf.end
+        return taken
+
+    def push(self, now: int) -> None:
+        """What cork or `send_more` holds back may go; what is written from now on is held as before."""
+        t = self.tcb
+        t.more = False
+        t.cork_expired = t.snd_buf.end > max(t.snd_nxt, t.snd_buf.start)
+        self._changed()
 
     def send_urgent(self, now: int, data: bytes) -> int:
         """`send`, and mark the end of what was taken as urgent (MUST-30, MUST-31; RFC 6093 advises against use)."""

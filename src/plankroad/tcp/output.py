@@ -321,7 +321,7 @@ def _small_may_go(t: Tcb, now: int, length: int, available: int) -> bool:
         return False
     if t.close_requested or (t.snd_urgent and t.snd_up > t.snd_nxt):
         return True
-    if t.config.cork and not t.cork_expired:
+    if (t.config.cork or t.more) and not t.cork_expired:
         # Corked data does not wait for ever (MUST-60).
         if t.timers[TIMER_CORK] == NEVER:
             t.timers[TIMER_CORK] = now + t.config.cork_limit
@@ -383,7 +383,8 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
         data_end = t.fin_seq
     payload = t.snd_buf.slice(start, data_end - start) if data_end > start else b""
     # MUST-61: "a TCP MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data)".
-    if payload and data_end == t.snd_buf.end:
+    # Where the program has said that more follows it is no end.
+    if payload and data_end == t.snd_buf.end and (data_end != t.more_end or t.more):
         flags |= PSH
     seg = segment(t, now, start, flags, payload)
     if len(payload) > mss:

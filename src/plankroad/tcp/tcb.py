@@ -133,6 +133,8 @@ class Tcb:
         "lost_total",
         "max_snd_wnd",
         "memory",
+        "more",
+        "more_end",
         "mtu_found",
         "mtu_probe_at",
         "mtu_watch",
@@ -417,6 +419,8 @@ class Tcb:
         self.probe_due: int = 0  # a PROBE_ constant of `output`
         self.sws_override: bool = False
         self.cork_expired: bool = False
+        self.more: bool = False  # the program said that more follows at once (SEND without PUSH)
+        self.more_end: int = -1  # the end of what it said that of
         self.keepalive_probes: int = 0
         self.send_reset: bool = False
         self.reset_seq: int = 0

@@ -36,6 +36,10 @@ class Operation:
         """Go on: the value to return, None to wait. Raises OSError for a call that fails."""
         raise NotImplementedError
 
+    def handshake_over(self) -> bool:
+        """It is a write that waited for a handshake, which is over."""
+        return False
+
     def expire(self) -> int:
         """Waiting is over, or was not wanted: the value to return, EAGAIN unless there is a better one."""
         raise os_error(errno.EAGAIN)

@@ -21,10 +21,13 @@ from plankroad.testing.tcpsocket import NO_LOWAT, TcpSocket
 from plankroad.testing.udpsocket import UdpSocket
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
+#: Fields that mean nothing any more once a connection is there.
+_BEFORE_ONLY: Final = ("syn_retries", "path_mtu_discovery", "fast_open_queue")
+
 _KEPT: Final = ((abi.SOL_SOCKET, abi.SO_MARK), (abi.SOL_SOCKET, abi.SO_PRIORITY))
 
-#: Path MTU discovery of TCP cannot be switched off: IP_PMTUDISC_WANT and _DO are what it does.
-_PMTUDISC: Final = (1, 2)
+#: IP_PMTUDISC_DONT (fragments are allowed), _WANT and _DO; there is no way to send without asking the path's MTU.
+_PMTUDISC: Final = (0, 1, 2)
 
 #: The smallest buffers that Linux gives (SOCK_MIN_SNDBUF, SOCK_MIN_RCVBUF), before it doubles them.
 _MIN_BUFFER: Final = {"snd_buf": 2304, "rcv_buf": 1152}
@@ -256,9 +259,15 @@ def _set_tcp(sock: TcpSocket, level: int, option: int, value: bytes) -> None:
         return
     if level == abi.IPPROTO_IP:
         if option == abi.IP_MTU_DISCOVER:
-            if _byte_or_int(value) not in _PMTUDISC:
-                raise os_error(errno.ENOPROTOOPT)
-            sock.stored[(level, option)] = _byte_or_int(value)
+            number = _byte_or_int(value)
+            if number not in _PMTUDISC:
+                raise os_error(errno.EINVAL if number > _PMTUDISC[-1] else errno.ENOPROTOOPT)
+            sock.stored[(level, option)] = number
+            _apply(sock, "path_mtu_discovery", number != 0)
+            path = sock.table.stack.paths.get(sock.conn) if sock.conn is not None else None
+            if path is not None:
+                path.dont_fragment = number != 0
+                path.generation = -1
             return
         if option == abi.IP_FREEBIND:
             # Any address can be bound to; the stack listens at its own only, and says so in listen.
@@ -307,7 +316,7 @@ def _set_tcp_level(sock: TcpSocket, option: int, value: bytes) -> bool:
         if not 1 <= number <= 127:
             raise os_error(errno.EINVAL)
         sock.stored[(abi.IPPROTO_TCP, option)] = number
-        _apply(sock, "syn_timeout", syn_timeout(sock, number))
+        _apply(sock, "syn_retries", number)
     elif option == abi.TCP_MAXSEG:
         number = _int(value)
         if number and not 88 <= number <= 32767:
@@ -321,27 +330,19 @@ def _set_tcp_level(sock: TcpSocket, option: int, value: bytes) -> bool:
     elif option == abi.TCP_NODELAY:
         name, setting = decode(abi.IPPROTO_TCP, option, value)
         _apply(sock, name, setting)
+        if sock.conn is not None and _int(value):
+            # What is held back goes at once, even if cork or MSG_MORE holds it.
+            sock.conn.push(sock.table.now())
     else:
         return False
     return True
-
-
-def syn_timeout(sock: TcpSocket, retries: int) -> int:
-    """How long a SYN is tried that is sent again `retries` times and then waited for once more."""
-    config = sock.config()
-    wait = config.initial_rto
-    total = 0
-    for _ in range(retries + 1):
-        total += wait
-        wait = min(2 * wait, config.max_rto)
-    return max(total, SECOND)
 
 
 def _apply(sock: TcpSocket, name: str, value: Any) -> None:
     """Change a field of the socket's `TcpConfig`, whatever the socket is by now."""
     conn = sock.conn
     try:
-        if conn is not None and name not in ("syn_timeout",):
+        if conn is not None and name not in _BEFORE_ONLY:
             conn.set_option(sock.table.now(), name, value)
         config = sock.config()
         setattr(config, name, value)
@@ -351,8 +352,6 @@ def _apply(sock: TcpSocket, name: str, value: Any) -> None:
     except TypeError as exc:
         raise OSError(errno.EINVAL, str(exc)) from None
     sock.chosen[name] = value
-    if name == "cork":
-        sock.more = False
     if sock.listener is not None:
         sock.table.refresh_listener(sock)
 

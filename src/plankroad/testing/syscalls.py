@@ -6,7 +6,7 @@
     assert call.done and call.value == 4
 
 Whoever drives the stack calls `settle` after its output was polled (it hands the stack's events to the sockets, whose
-calls go on), and `expire` when `next_deadline` has come. `clock` tells the time; `push` is called after a call that
+calls go on), `expire` when `next_deadline` has come, and may call `before_output`. `clock` tells the time; `push` is called after a call that
 may have given the stack something to send. A call that must wait is `pending`; nothing here waits itself.
 
 The virtual ground of packet scripts and the Python face (`plankroad.testing.sockets`) both stand on this.
@@ -148,6 +148,15 @@ class SyscallTable:
                 cast("_Handler", owner).handle_events(events)
             endpoint = self.stack.poll_endpoint()
         return handled
+
+    def before_output(self) -> None:
+        """To be called before the stack's output is polled: writers that waited for a handshake which is over go on, so
+        that its last ACK carries their data (as on Linux, which saves an ACK where a writer waits).
+        """
+        for operation in self.pending:
+            if operation.handshake_over():
+                self.retry([operation])
+                return
 
     def next_deadline(self) -> int:
         """When a pending call waits no longer; NEVER where none has a limit."""

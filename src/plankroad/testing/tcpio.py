@@ -155,7 +155,7 @@ class TcpRead(Operation):
 class TcpWrite(Operation):
     """write, send and the like."""
 
-    __slots__ = ("at", "blocked", "data", "flags", "sock")
+    __slots__ = ("at", "blocked", "data", "early", "flags", "sock")
 
     def __init__(self, call: Call, sock: TcpSocket, data: bytes, flags: int) -> None:
         super().__init__(call, (sock,), _timeout(sock, flags, sock.snd_timeout))
@@ -164,6 +164,10 @@ class TcpWrite(Operation):
         self.flags = flags
         self.at = 0
         self.blocked = False
+        self.early = False
+
+    def handshake_over(self) -> bool:
+        return self.early and self.sock.state not in (SYN_SENT, SYN_RECEIVED)
 
     def step(self) -> int | None:
         sock = self.sock
@@ -171,21 +175,16 @@ class TcpWrite(Operation):
         if conn is None:
             raise os_error(errno.EPIPE)
         t = conn.tcb
-        if not conn.awaits_write() and (
+        self.early = not conn.awaits_write() and (
             t.state == SYN_SENT or (t.state == SYN_RECEIVED and t.fast_open != FAST_OPEN_PASSIVE)
-        ):
+        )
+        if self.early:
             return None
         if sock.pending_error() or sock.write_shut or sock.is_over():
             if self.at:
                 return self.at
             raise os_error(sock.take_error() or errno.EPIPE)
         now = sock.table.now()
-        if self.flags & MSG_MORE:
-            if not sock.more:
-                sock.more = True
-                conn.set_option(now, "cork", True)
-        elif sock.more:
-            sock.uncork()
         if self.blocked and not sock.is_writable():
             t.send_blocked = True
             return None
@@ -201,6 +200,8 @@ class TcpWrite(Operation):
                 piece = piece[: t.snd_mss]
             if self.flags & MSG_OOB:
                 self.at += conn.send_urgent(now, piece)
+            elif self.flags & MSG_MORE:
+                self.at += conn.send_more(now, piece)
             else:
                 self.at += conn.send(now, piece)
             if sock.lowat() != 0xFFFFFFFF:
@@ -229,6 +230,9 @@ class FastOpenWrite(Operation):
         self.flags = flags
         self.begun = False
         self.write = TcpWrite(call, sock, data, flags & ~MSG_FASTOPEN)
+
+    def handshake_over(self) -> bool:
+        return self.sock.connecting and self.sock.state not in (SYN_SENT, SYN_RECEIVED)
 
     def step(self) -> int | None:
         sock = self.sock

@@ -99,7 +99,6 @@ class TcpSocket(Description):
         self.oob_taken = -1
         self.inq = False
         self.fast_open_connect = False
-        self.more = False
         self.free_bind = False
         self.stored: dict[tuple[int, int], int] = {}
 
@@ -475,15 +474,8 @@ class TcpSocket(Description):
             self.read_shut = True
         if how in (SHUT_WR, SHUT_RDWR):
             self.write_shut = True
-            self.uncork()
             conn.close(now)
         self.changed()
-
-    def uncork(self) -> None:
-        """What MSG_MORE held back may go."""
-        if self.more and self.conn is not None:
-            self.more = False
-            self.conn.set_option(self.table.now(), "cork", bool(self.chosen.get("cork", False)))
 
     def stop_listening(self) -> None:
         """The listener ends; connections that nobody accepted are reset."""
@@ -504,7 +496,6 @@ class TcpSocket(Description):
         conn = self.conn
         if conn is None:
             return None
-        self.uncork()
         lingers = conn.tcb.config.linger > 0 and not self.nonblocking
         conn.release(now)
         if lingers and self.still_closing():
