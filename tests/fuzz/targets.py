@@ -31,6 +31,8 @@ from plankroad.cli.http_tree import Tree
 from plankroad.link.coalesce import coalesce
 from plankroad.link.segmentation import segment
 from plankroad.link.vnet import VNET_SIZE, decode
+from plankroad.packetdrill.errors import ScriptError
+from plankroad.packetdrill.parser import parse_script
 from plankroad.pcap import CaptureError, CaptureReader
 from plankroad.pcap.flows import rebuild
 from plankroad.stack.config import StackConfig
@@ -259,6 +261,12 @@ async def _answer(data: bytes) -> None:
             pass
 
 
+def fuzz_scripts(data: bytes) -> None:
+    """A packet script: `ScriptError` or nothing."""
+    with contextlib.suppress(ScriptError):
+        parse_script(data.decode("utf-8", "replace"), "fuzz.pkt")
+
+
 TARGETS: Final[dict[str, Target]] = {
     "wire": fuzz_wire,
     "captures": fuzz_captures,
@@ -268,4 +276,5 @@ TARGETS: Final[dict[str, Target]] = {
     "link": fuzz_link,
     "framing": fuzz_framing,
     "http": fuzz_http,
+    "scripts": fuzz_scripts,
 }
