@@ -230,7 +230,8 @@ def _request(data: bytes) -> None:
     if not isinstance(event, h11.Request):
         return
     reply = reply_to(_tree(), event.method.decode("ascii"), event.target.decode("ascii"), joined(event))
-    assert 200 <= reply.status < 500, reply.status
+    assert 200 <= reply.status <= 501, reply.status
+    assert reply.status != 500, "what a client sends is no error of the server's"
     assert reply.length <= 10_000
     reply.close()
 

@@ -70,8 +70,29 @@ def test_an_acknowledgement_out_of_range_brings_no_data_in() -> None:
 
 def test_an_old_acknowledgement_within_the_window_is_harmless() -> None:
     peer = established()
-    peer.segment(".", seq=1, ack=-1000, data=b"late")
+    peer.send(bytes(1000))
+    peer.segment(".", seq=1, ack=1001)
+    peer.segment(".", seq=1, ack=1, data=b"late")
     assert peer.received == b"late"
+
+
+def test_an_acknowledgement_from_before_our_syn_is_refused() -> None:
+    """RFC 5961 section 5.2 allows for MAX.SND.WND octets below SND.UNA; but no octet was sent before the SYN."""
+    peer = established()
+    [challenge] = peer.segment(".", seq=1, ack=0, data=b"forged")
+    assert peer.received == b""
+    assert (challenge.seq, challenge.ack) == (1, 1)
+
+
+def test_what_is_refused_for_its_acknowledgement_does_not_set_the_timestamp_clock() -> None:
+    """Or whoever guesses a sequence number could make the peer's own segments look old (RFC 7323 section 5.3)."""
+    peer = ScriptedPeer()
+    peer.establish(ts=True)
+    good = peer.ts_clock()
+    peer.segment(".", seq=1, ack=100_000, data=b"forged", ts_val=(good + (1 << 30)) & 0xFFFFFFFF)
+    peer.segment("R", seq=0, data=b"xx", ts_val=(good + (1 << 30)) & 0xFFFFFFFF)
+    peer.segment(".", seq=1, ack=1, data=b"true")
+    assert peer.received == b"true"
 
 
 @pytest.mark.requirement("challenge-acks")

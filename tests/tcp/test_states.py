@@ -99,6 +99,42 @@ def test_simultaneous_close() -> None:
     assert pair.both_closed()
 
 
+def test_a_listener_takes_no_syn_ack_for_a_simultaneous_open() -> None:
+    """RFC 9293 section 3.10.7.4, first: it lies before the window. One answer, and the handshake goes on."""
+    for ack in (1, 2, 1000):
+        peer = ScriptedPeer()
+        peer.listen()
+        peer.segment("S", seq=0, mss=1460)
+        [answer] = peer.segment("S.", seq=0, ack=ack, mss=1460)
+        assert (flags_of(answer), answer.seq, answer.ack) == (".", 1, 1)
+        assert peer.state == "SYN_RECEIVED"
+        peer.segment(".", seq=1, ack=1)
+        assert peer.state == "ESTABLISHED"
+
+
+def test_a_syn_ack_with_a_wrong_acknowledgement_has_one_answer_in_a_simultaneous_open() -> None:
+    """RFC 9293 section 3.10.7.4, fifth: a reset, and no acknowledgement beside it."""
+    peer = ScriptedPeer()
+    peer.open()
+    peer.segment("S", seq=0, mss=1460)
+    [answer] = peer.segment("S.", seq=0, ack=1000, mss=1460)
+    assert (flags_of(answer), answer.seq) == ("R", 1000)
+    assert peer.state == "SYN_RECEIVED"
+
+
+def test_text_after_a_fin_is_ignored() -> None:
+    """RFC 9293 section 3.10.7.4, seventh: "Ignore the segment text." """
+    peer = ScriptedPeer()
+    peer.establish()
+    peer.segment("F.", seq=1, ack=1)
+    assert peer.state == "CLOSE_WAIT"
+    assert peer.segment(".", seq=2, ack=1, data=b"more") == []
+    assert peer.segment("F.", seq=2, ack=1) == []
+    assert peer.received == b""
+    [again] = peer.segment("F.", seq=1, ack=1)
+    assert again.ack == 2
+
+
 @pytest.mark.requirement("MUST-10")
 def test_simultaneous_open() -> None:
     # MUST-10; RFC 9293 section 3.5, figure 7.

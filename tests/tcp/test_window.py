@@ -216,6 +216,23 @@ def test_a_duplicate_above_the_acknowledgement_is_reported_within_its_block() ->
     assert ack.sack == [(301, 401), (301, 501)]
 
 
+@pytest.mark.requirement("dsack")
+def test_what_fills_a_gap_and_repeats_what_was_held_is_reported() -> None:
+    """RFC 2883 section 4: of a segment in order the part that had come before."""
+    peer = ScriptedPeer(TcpConfig(timestamps=False))
+    peer.establish()
+    peer.segment(".", seq=51, ack=1, data=bytes(100))
+    [ack] = peer.segment(".", seq=1, ack=1, data=bytes(100))
+    assert (ack.ack, ack.sack) == (151, [(51, 101)])
+    peer.segment(".", seq=201, ack=1, data=bytes(10))
+    [ack] = peer.segment(".", seq=151, ack=1, data=bytes(100))
+    assert (ack.ack, ack.sack) == (251, [(201, 211)])
+    # What ends where the held octets begin repeats nothing.
+    peer.segment(".", seq=301, ack=1, data=bytes(10))
+    [ack] = peer.segment(".", seq=251, ack=1, data=bytes(50))
+    assert (ack.ack, ack.sack) == (311, [])
+
+
 @pytest.mark.requirement("sack")
 def test_three_sack_blocks_fit_beside_timestamps_and_four_without() -> None:
     # RFC 2018 section 3.

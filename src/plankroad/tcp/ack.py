@@ -37,6 +37,13 @@ from plankroad.units import MILLISECOND, NEVER
 from plankroad.wire.segment import FIN, SYN, Segment
 
 
+def least_ack(t: Tcb) -> int:
+    """RFC 5961 section 5.2: SND.UNA - MAX.SND.WND, the oldest acknowledgement that may be an old duplicate; but none is
+    older than that of our SYN.
+    """
+    return max(t.snd_una - max(t.max_snd_wnd, 65535), t.iss + 1)
+
+
 def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
     """Take in SEG.ACK, SEG.WND and SACK of an acceptable segment; returns whether to go on with its text."""
     ack = unwrap(seg.ack, t.snd_una)
@@ -64,7 +71,7 @@ def handle_ack(t: Tcb, now: int, seg: Segment, start: int) -> bool:
             ecn.established(t, now, seg)
         if ack <= t.snd_una:
             return True
-    if ack > t.snd_max or ack < t.snd_una - max(t.max_snd_wnd, 65535):
+    if ack > t.snd_max or ack < least_ack(t):
         # RFC 5961 section 5.2: "All incoming segments whose ACK value doesn't satisfy the above condition MUST be
         # discarded and an ACK sent back."
         t.counters.ack_out_of_range += 1

@@ -17,7 +17,7 @@ from typing import Final
 
 from plankroad.tcp import ecn
 from plankroad.tcp.accecn import duplicate_arrived
-from plankroad.tcp.ack import handle_ack
+from plankroad.tcp.ack import handle_ack, least_ack
 from plankroad.tcp.challenge import challenge_ack
 from plankroad.tcp.constants import (
     CLOSED,
@@ -76,17 +76,18 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         # A sign of life; what a stranger sends blindly is none.
         t.last_received = now
         t.keepalive_probes = 0
+    simultaneous = False
     if state == SYN_RECEIVED and flags & SYN and start == t.irs:
         if not flags & ACK:
             # Their SYN once more: our SYN, ACK was lost, or is on its way.
             if t.ecn is None or ecn.repeated_syn(t, now, seg):
                 t.syn_pending = True
             return
-        # Simultaneous open (RFC 9293 section 3.5, figure 7): the SYN was taken in before; what is new is the ACK.
-        # The peer waits for ours.
-        flags &= ~SYN
-        start += 1
-        acknowledge(t)
+        if not t.passive:
+            # Simultaneous open (RFC 9293 section 3.5, figure 7): the SYN was taken in before; what is new is the ACK.
+            simultaneous = True
+            flags &= ~SYN
+            start += 1
     length = len(payload)
     end = start + length
     if flags & SYN:
@@ -102,8 +103,6 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     if not acceptable:
         _unacceptable(t, now, seg, flags, start, end)
         return
-
-    _record_timestamp(t, now, seg, start)
 
     # Second, RST.
     if flags & RST:
@@ -130,6 +129,12 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         return
     if not handle_ack(t, now, seg, start):
         return
+    # RFC 7323 section 5.3, R3. Only now: who knows no acknowledgement number shall not set the clock by which the true
+    # peer's segments are judged (RFC 5961's sense).
+    _record_timestamp(t, now, seg, start)
+    if simultaneous:
+        # The peer waits for ours.
+        acknowledge(t)
     if t.ecn is not None:
         ecn.arrived(t, seg)
 
@@ -233,7 +238,7 @@ def _unacceptable(t: Tcb, now: int, seg: Segment, flags: int, start: int, end: i
 def _ack_is_known(t: Tcb, seg: Segment) -> bool:
     """RFC 5961 section 5.2, asked of a segment whose sequence number proves little."""
     ack = unwrap(seg.ack, t.snd_una)
-    return t.snd_una - max(t.max_snd_wnd, 65535) <= ack <= t.snd_max
+    return least_ack(t) <= ack <= t.snd_max
 
 
 def _duplicate(t: Tcb, start: int, end: int) -> None:

@@ -85,6 +85,10 @@ def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     filled_gap = False
     if t.reassembly.intervals:
         filled_gap = True
+        first = t.reassembly.intervals[0]
+        if first.start < t.rcv_nxt and t.sack_ok and t.config.dsack and len(t.dsacks) < 8:
+            # RFC 2883 section 4: part of it was here already.
+            t.dsacks.append((first.start, min(first.end, t.rcv_nxt)))
         _take_reassembled(t)
     t.events |= EVENT_READABLE
     # RFC 5681 section 4.2: "an ACK SHOULD be generated for at least every second full-sized segment", "a TCP receiver
