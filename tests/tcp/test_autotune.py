@@ -214,6 +214,29 @@ def test_data_out_of_order_alone_does_not_make_the_buffer_grow() -> None:
     assert peer.conn.tcb.rcv_buf == INITIAL_RCV_BUF
 
 
+def test_the_window_stays_open_through_a_recovery_of_several_round_trips() -> None:
+    # A sender that goes on at its rate while what it sent again is lost, too.
+    peer = ScriptedPeer(TcpConfig())
+    peer.establish(wscale=7)
+    t = peer.conn.tcb
+    per_ms = 4000
+    seq = 1
+    for _ in range(400):
+        peer.advance(MILLISECOND)
+        peer.segment(".", seq=seq, ack=1, data=bytes(per_ms))
+        seq += per_ms
+    proven = t.rcv_space.proven
+    assert proven > 0
+    before = t.rcv_buf
+    seq += 1000  # lost, and lost again
+    for _ in range(7 * proven // per_ms):
+        peer.advance(MILLISECOND)
+        assert seq + per_ms <= t.rcv_adv - t.irs, "the window has closed"
+        peer.segment(".", seq=seq, ack=1, data=bytes(per_ms))
+        seq += per_ms
+    assert before < t.reassembly.octets < t.rcv_buf <= 8 * proven
+
+
 def test_holes_cannot_take_much_more_memory_than_the_window() -> None:
     peer = ScriptedPeer(TcpConfig(rcv_buf=16 * MIB))
     peer.establish(wscale=7)

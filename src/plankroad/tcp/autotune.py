@@ -112,6 +112,9 @@ def on_taken(t: Tcb, now: int) -> None:
     want = size
     if level >= space.grow_at:
         want = max(2 * size, 4 * taken)
+    elif 2 * t.reassembly.octets > size:
+        # A recovery that takes several round trips, because what was sent again was lost, too: the window would close.
+        want = 2 * size
     over = now >= space.due
     if over:
         want = max(want, 2 * taken)

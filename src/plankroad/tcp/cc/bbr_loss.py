@@ -14,6 +14,11 @@ that loses 3 % whatever is in flight (radio, a bad cable) it therefore starves. 
   They are taken as such where they go far beyond the baseline (`POLICER_THRESH`), again and again in one round trip. An
   overflow in ProbeBW_UP costs a fifth of what is sent, a policer more.
 
+There are flows that answer neither to a queue nor to losses, the BBR of 2016 first among them: they keep as much in the
+queue as it takes, and whoever yields to them is left with a sixth of the path. One thing tells them from all others:
+when this flow is in ProbeRTT the queue stays. Then it is `contended`, and does as they do: twice the BDP in flight,
+whatever is lost, and a probe every eight round trips, until for some seconds each of these began with an empty queue.
+
 A flow that pays no heed to `baseline` could be led on by losses of its own making; so the share is bounded
 (`MAX_BASELINE`), it is learned only where the flow doesn't probe, and rounds that lost far more than it are left out.
 """
@@ -202,7 +207,7 @@ def set_inflight_too_high(b: BbrState, tx_in_flight: int, app_limited: bool) -> 
     """The part of HandleInflightTooHigh that lowers the model."""
     b.prev_probe_too_high = True
     b.is_bw_probe_sample = False
-    if app_limited:
+    if app_limited or b.contended:
         return
     # What others shall find room in is left at once, but not so much that cruising could not fill the path.
     least = min(tx_in_flight, filling_volume(b))
@@ -289,7 +294,7 @@ def is_startup_overflowing(b: BbrState) -> bool:
 
 def adapt_lower_bounds_from_congestion(b: BbrState) -> None:
     """AdaptLowerBoundsFromCongestion: slow down towards what was delivered in the last round trip."""
-    if b.is_probing_bw():
+    if b.is_probing_bw() or b.contended:
         return
     lossy = is_loss_round_congested(b)
     if b.state != PROBE_BW_CRUISE:

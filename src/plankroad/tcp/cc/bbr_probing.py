@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from plankroad.tcp.cc.bbr_loss import (
     by_chance,
     end_recovery,
+    is_clear,
     is_inflight_too_high,
     is_marking_too_high,
     loss_allowance,
@@ -27,6 +28,7 @@ from plankroad.tcp.cc.bbr_model import (
     inflight,
     inflight_with_headroom,
     is_cwnd_limited,
+    min_rtt_tolerance,
     reset_full_bw,
     start_round,
     target_inflight,
@@ -37,6 +39,8 @@ from plankroad.tcp.cc.bbr_state import (
     ACKS_PROBE_STARTING,
     ACKS_PROBE_STOPPING,
     ACKS_REFILLING,
+    CONTENDED_MEMORY,
+    CONTENDED_ROUNDS,
     DRAIN,
     INFINITE,
     LOSS_THRESH,
@@ -61,6 +65,8 @@ if TYPE_CHECKING:
 
 #: Section 5.3.2: how long Drain may take, in rounds.
 _DRAIN_ROUNDS: Final = 3
+#: How long ProbeBW_DOWN may take where others fill the queue, in rounds: a quarter of the BDP, and a half once more.
+_DOWN_ROUNDS: Final = 4
 #: Multiplicative hashing: 2^64 divided by the golden ratio.
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -122,6 +128,7 @@ def start_probe_bw_down(b: BbrState, now: int) -> None:
     pick_probe_wait(b, now)
     b.cycle_stamp = now
     b.ack_phase = ACKS_PROBE_STOPPING
+    b.down_start_round = b.round_count
     start_round(b)
     enter_state(b, PROBE_BW_DOWN)
 
@@ -137,7 +144,13 @@ def start_probe_bw_refill(b: BbrState) -> None:
 
 
 def start_probe_bw_up(b: BbrState, sample: AckSample) -> None:
+    if b.contended:
+        if not is_clear(b):
+            b.contended_at = sample.now
+        elif sample.now > b.contended_at + max(CONTENDED_MEMORY, 3 * CONTENDED_ROUNDS * b.min_rtt):
+            b.contended = False
     b.ack_phase = ACKS_PROBE_STARTING
+    b.up_start_round = b.round_count
     start_round(b)
     reset_full_bw(b)
     b.full_bw = sample.delivery_rate
@@ -168,7 +181,8 @@ def update_probe_bw_cycle_phase(b: BbrState, sample: AckSample) -> None:
 
 def is_time_to_probe_bw(b: BbrState, now: int) -> bool:
     """IsTimeToProbeBW (section 5.3.3.8): after two to three seconds, or as often as Reno would lose a segment."""
-    reno_rounds = min(max(target_inflight(b) // b.smss, MIN_PIPE_SEGMENTS), RENO_ROUNDS)
+    most = CONTENDED_ROUNDS if b.contended else RENO_ROUNDS
+    reno_rounds = min(max(target_inflight(b) // b.smss, MIN_PIPE_SEGMENTS), most)
     if now > b.cycle_stamp + b.bw_probe_wait or b.rounds_since_probe_up >= reno_rounds:
         start_probe_bw_refill(b)
         return True
@@ -176,10 +190,16 @@ def is_time_to_probe_bw(b: BbrState, now: int) -> bool:
 
 
 def is_time_to_cruise(b: BbrState) -> bool:
-    return b.in_flight <= inflight_with_headroom(b) and b.in_flight <= inflight(b, b.max_bw, 1.0)
+    if b.in_flight <= inflight_with_headroom(b) and (b.in_flight <= inflight(b, b.max_bw, 1.0) or is_clear(b)):
+        return True
+    # What ProbeBW_UP put into the queue is gone after so many rounds at nine tenths of the bandwidth.
+    return b.contended and b.round_count > b.down_start_round + _DOWN_ROUNDS
 
 
 def is_time_to_go_down(b: BbrState, sample: AckSample) -> bool:
+    if b.contended and b.round_count > b.up_start_round + 1:
+        # Nothing bounds what is in flight but twice the BDP: a quarter of one is added, and drained again.
+        return True
     # Precautionary bandwidth probing: deceleration (section 5.3.3.6).
     # Before the ACK, and to the segment: cwnd bounds what is in flight by whole ones.
     if b.prev_probe_too_high and sample.prior_in_flight + b.smss > b.inflight_longterm:
@@ -262,16 +282,18 @@ def check_probe_rtt(b: BbrState, sample: AckSample) -> None:
         save_cwnd(b)
         enter_state(b, PROBE_RTT)
         b.probe_rtt_done_stamp = 0
+        b.probe_rtt_clear = False
         b.ack_phase = ACKS_PROBE_STOPPING
         start_round(b)
         b.app_limited_from = b.delivered
     if b.state == PROBE_RTT:
-        _handle_probe_rtt(b, sample.now)
+        _handle_probe_rtt(b, sample)
     if sample.newly_delivered > 0:
         b.idle_restart = False
 
 
-def _handle_probe_rtt(b: BbrState, now: int) -> None:
+def _handle_probe_rtt(b: BbrState, sample: AckSample) -> None:
+    now = sample.now
     # MarkConnectionAppLimited: what is sent from now on until all of that has arrived says little of the bandwidth.
     b.app_limited_until = b.delivered + b.in_flight
     if b.probe_rtt_done_stamp == 0:
@@ -284,6 +306,12 @@ def _handle_probe_rtt(b: BbrState, now: int) -> None:
     if b.round_start:
         b.probe_rtt_round_done = True
     if b.probe_rtt_round_done:
+        if sample.rtt > 0 and is_clear(b):
+            b.probe_rtt_clear = True
+            if sample.rtt <= b.min_rtt + min_rtt_tolerance(b):
+                # After a round trip with half of the BDP in flight a packet met no queue: there is no more to be found,
+                # and no other flow needs time to join in.
+                b.probe_rtt_done_stamp = min(b.probe_rtt_done_stamp, now - 1)
         check_probe_rtt_done(b, now)
 
 
@@ -295,6 +323,10 @@ def check_probe_rtt_done(b: BbrState, now: int) -> None:
     restore_cwnd(b)
     # ExitProbeRTT (section 5.3.4.4).
     reset_shortterm_model(b)
+    if b.full_bw_reached and not b.probe_rtt_clear:
+        b.contended = True
+        b.contended_at = now
+        b.inflight_longterm = INFINITE
     if b.full_bw_reached:
         start_probe_bw_down(b, now)
         enter_state(b, PROBE_BW_CRUISE)

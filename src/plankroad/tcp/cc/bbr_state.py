@@ -42,9 +42,13 @@ ACKS_PROBE_STOPPING: Final = 4  #: stopped bandwidth probing; still getting feed
 #: "Infinity" of bounds, rates and times; small enough that sums of a few stay in a machine word.
 INFINITE: Final = 1 << 60
 
+#: 2 / ln 2, as the BBR of 2016 (Cardwell et al., ACM Queue 14 number 5). The draft's 4 ln 2 = 2.77 is "the minimum gain
+#: value for calculating the pacing rate that will allow the sending rate to double each round", which it does where
+#: nothing else takes time; the rate is measured over whole segments and delayed ACKs, though.
+STARTUP_PACING_GAIN: Final = 2.885
 # Section 5.6.1: pacing and cwnd gains by state.
 # Lists, for mypyc takes a constant tuple of floats for one that was not set.
-PACING_GAINS: Final[list[float]] = [2.77, 0.5, 0.9, 1.0, 1.0, 1.25, 1.0]
+PACING_GAINS: Final[list[float]] = [STARTUP_PACING_GAIN, 0.5, 0.9, 1.0, 1.0, 1.25, 1.0]
 CWND_GAINS: Final[list[float]] = [2.0, 2.0, 2.0, 2.0, 2.0, 2.25, 0.5]
 
 # Section 2.4
@@ -67,6 +71,10 @@ PROBE_RTT_DURATION: Final = 200 * MILLISECOND
 PROBE_RTT_INTERVAL: Final = 5 * SECOND
 # Section 5.3.3.8
 RENO_ROUNDS: Final = 63
+#: Between probes where others keep the queue full: as the BBR of 2016.
+CONTENDED_ROUNDS: Final = 8
+#: For how long probes must have begun with an empty queue: ten ProbeRTTs of such flows, and three probes of ours.
+CONTENDED_MEMORY: Final = 2 * SECOND
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -82,7 +90,8 @@ class BbrState(CongestionControl):
     loss of the loss round. `loss_events`, `previous_loss_events`: moments at which losses were found, in this round and
     the one before it. `queued_rounds`: for how many loss rounds of cruising there has been a queue all the time.
     `clear_round`: in this loss round there has been none at any time. `policed`: the short-term model was lowered for
-    losses without a queue.
+    losses without a queue. `contended`: others keep the queue full, even in ProbeRTT; `contended_at`: when that
+    showed last; `probe_rtt_clear`: the ProbeRTT of now found none.
     """
 
     __slots__ = (
@@ -101,11 +110,14 @@ class BbrState(CongestionControl):
         "ce_in_loss_round",
         "ce_in_round",
         "clear_round",
+        "contended",
+        "contended_at",
         "cwnd_gain",
         "cwnd_limited_last_round",
         "cwnd_limited_this_round",
         "cycle_stamp",
         "delivered",
+        "down_start_round",
         "drain_start_round",
         "extra_acked",
         "extra_acked_delivered",
@@ -144,6 +156,7 @@ class BbrState(CongestionControl):
         "prev_probe_precautionary",
         "prev_probe_too_high",
         "previous_loss_events",
+        "probe_rtt_clear",
         "probe_rtt_done_stamp",
         "probe_rtt_expired",
         "probe_rtt_min_delay",
@@ -169,6 +182,7 @@ class BbrState(CongestionControl):
         "undo_inflight_longterm",
         "undo_inflight_shortterm",
         "undo_state",
+        "up_start_round",
     )
 
     def __init__(self, smss: int, initial_window: int) -> None:
@@ -214,6 +228,8 @@ class BbrState(CongestionControl):
         self.full_bw_now: bool = False
         self.full_bw_reached: bool = False
         self.drain_start_round: int = 0
+        self.down_start_round: int = 0
+        self.up_start_round: int = 0
         # ProbeBW (2.13).
         self.ack_phase: int = ACKS_INIT
         self.is_bw_probe_sample: bool = False
@@ -252,6 +268,9 @@ class BbrState(CongestionControl):
         self.queued_rounds: int = 0
         self.clear_round: bool = False
         self.policed: bool = False
+        self.contended: bool = False
+        self.contended_at: int = 0
+        self.probe_rtt_clear: bool = False
         self.loss_round_queued_lost: int = 0
         self.loss_round_events: int = 0
         self.last_loss_at: int = -1
