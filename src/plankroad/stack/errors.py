@@ -56,13 +56,14 @@ def report(
         believed = path.connection.handle_icmp(now, kind, quoted.seq, mtu)
     elif protocol == PROTO_UDP and quoted.dst_port >= 0:
         endpoint = host.udp.find(quoted.src, quoted.src_port, quoted.dst, quoted.dst_port)
-        if endpoint is None:
+        if endpoint is None or not endpoint.has_sent(quoted.dst, quoted.dst_port):
+            # Anybody can quote what was never sent.
             host.counters.udp.icmp_rejected += 1
             icmp.errors_unmatched += 1
             return
         host.counters.udp.icmp_errors += 1
         endpoint.deliver_error(UdpError(kind, errno_of(kind), quoted.dst, quoted.dst_port, offender, mtu))
-        believed = endpoint.has_sent(quoted.dst, quoted.dst_port)
+        believed = True
     elif protocol in (PROTO_ICMP, PROTO_ICMPV6) and quoted.icmp_type in (ICMP_ECHO_REQUEST, ICMPV6_ECHO_REQUEST):
         ping = host.pings.get(quoted.icmp_ident)
         if ping is not None:
