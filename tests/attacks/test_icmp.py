@@ -181,7 +181,7 @@ def test_the_limit_of_errors_hardly_tells_which_ports_are_open() -> None:
 class Exact(random.Random):
     """No chance."""
 
-    def randrange(self, *_args: object, **_kwds: object) -> int:  # type: ignore[override]
+    def randrange(self, *_args: object, **_kwds: object) -> int:
         return 0
 
 
@@ -240,7 +240,7 @@ def test_errors_are_bounded_in_all() -> None:
 
 @attack("smurf: echo requests to groups")
 def smurf() -> list[Figure]:
-    """Echo requests to broadcast and group addresses in a victim's name; and ordinary ones, which answer one for one."""
+    """Echo requests to broadcast and group addresses in a victim's name; and ordinary ones, one answer each."""
     net = Target()
     echo = build_icmp(8, 0, 1, bytes(56))
     for group in ("10.0.0.255", "255.255.255.255", "224.0.0.1", "10.0.0.0"):
