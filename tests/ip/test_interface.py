@@ -77,7 +77,6 @@ def test_broadcast_addresses_of_all_forms_are_recognized() -> None:
         assert not interface.is_broadcast(ip(text)), text
 
 
-@pytest.mark.requirement("RFC1122-3.2.1.3-a", "RFC1122-3.2.2.9-a", "RFC1122-3.2.2.9-b")
 def test_on_link_finds_the_longest_prefix() -> None:
     interface = Interface(0, "x", 1500)
     interface.add_address(ip("10.1.2.3"), 8)

@@ -126,6 +126,21 @@ def test_a_neighbour_that_went_away_is_probed_and_forgotten(bench: Bench, peer: 
     assert bench.idle()
 
 
+@pytest.mark.requirement("RFC1122-3.3.1.4-c", "RFC1122-3.3.1.4-d")
+@peers
+def test_a_neighbour_is_not_asked_again_while_nothing_is_sent_to_it(bench: Bench, peer: bytes) -> None:
+    """RFC 1122 section 3.3.1.4: pings "MUST NOT" go on all the time, and only when traffic is sent."""
+    bench.queue(peer)
+    answer(bench, peer)
+    bench.frames()
+    bench.run(bench.now + 600 * SECOND)
+    assert bench.frames() == []
+    bench.cache.resolve(bench.now, peer)
+    bench.cache.confirm(bench.now, peer)
+    bench.run(bench.now + 600 * SECOND)
+    assert bench.frames() == []
+
+
 @pytest.mark.requirement("RFC1122-3.3.1.4-e", "RFC1122-3.3.1.4-f")
 @peers
 def test_upper_layers_confirm(bench: Bench, peer: bytes) -> None:
@@ -250,7 +265,6 @@ def test_a_scan_does_not_push_out_neighbours(make_bench: Callable[..., Bench]) -
     assert not bench.cache.incomplete
 
 
-@pytest.mark.requirement("RFC1122-3.3.1.4-c")
 def test_idle_neighbours_cost_nothing(bench: Bench) -> None:
     """No timer runs for what is only remembered, and the heap does not grow with what was."""
     for round_ in range(50):

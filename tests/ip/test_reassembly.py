@@ -413,6 +413,9 @@ def test_emtu_r_is_configurable() -> None:
     into = table(ipv4_max_size=576)
     assert add(into, part(4, 560, bytes(8), False)) is None
     assert into.counters.fragments_refused == 1
+    # "MUST be greater than or equal to 576"
+    with pytest.raises(ValueError, match="576"):
+        table(ipv4_max_size=575)
 
 
 @given(st.integers(0, 2**32), st.sampled_from([4, 6]))

@@ -14,7 +14,7 @@ from plankroad.wire.errors import BadPacket
 from plankroad.wire.icmp import build_icmp
 from plankroad.wire.ipv4 import build_ipv4, parse_ipv4
 from plankroad.wire.packet import Packet
-from plankroad.wire.udp import build_udp
+from plankroad.wire.udp import build_udp, udp_checksum_ok
 
 
 def echo(src: bytes = A4, dst: bytes = B4, ttl: int = 64) -> bytes:
@@ -115,3 +115,15 @@ def test_the_mask_that_was_set_by_hand_says_what_is_on_the_link() -> None:
         assert route is not None
         assert (route.interface, route.gateway) == (interface, ip_to_bytes(gateway) if gateway else b"")
         assert (interface.on_link(ip) is not None) == (not gateway)
+
+
+@pytest.mark.requirement("RFC1122-4.1.3.4-a", "RFC1122-4.1.3.4-d", "RFC1122-4.1.3.5-c")
+@pytest.mark.parametrize("local", [b"", bytes(4), B4])
+def test_a_datagram_has_a_checksum_and_a_source_though_the_program_asks_for_neither(local: bytes) -> None:
+    net = Lone()
+    net.b.add_address(net.interface, "10.0.0.7/24")
+    net.b.bind_udp(local, 53).send_to(0, b"data", A4, 5)
+    (packet,) = net.take()
+    assert packet[12:16] == B4
+    assert packet[26:28] != b"\0\0"
+    assert udp_checksum_ok(packet, 20, len(packet), B4, A4)

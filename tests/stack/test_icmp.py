@@ -527,7 +527,6 @@ def test_redirects_are_followed_by_hosts() -> None:
         assert net.b.routes.lookup(FAR4) is route
 
 
-@pytest.mark.requirement("RFC1122-3.2.2-f")
 def test_errors_are_not_answered_by_errors() -> None:
     """RFC 1122 section 3.2.2, RFC 4443 section 2.4 (e)."""
     net = Lone()

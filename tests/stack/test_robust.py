@@ -19,7 +19,6 @@ from plankroad.wire.segment import SYN, Segment
 from plankroad.wire.udp import build_udp
 
 
-@pytest.mark.requirement("RFC1122-3.2.1.1-a")
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=200), st.booleans())
 def test_any_bytes(data: bytes, trusted: bool) -> None:

@@ -84,13 +84,29 @@ def test_other_options_are_ignored() -> None:
     assert parse_ipv4(answer).options == b""
 
 
-@pytest.mark.requirement("RFC1122-3.3.5-d", "RFC1122-3.3.5-g", "RFC1122-3.3.5-h", "RFC1122-3.3.5-j")
+@pytest.mark.requirement("RFC1122-3.3.5-d", "RFC1122-3.3.5-g", "RFC1122-3.3.5-j")
 def test_a_host_that_does_not_pass_it_on_says_source_route_failed() -> None:
     """RFC 1122 section 3.3.5."""
     net = Lone()
     data = build_ipv4(A4, B4, 17, 8, options=route([OTHER], 4)) + build_udp(A4, OTHER, 1, 2, b"")
     (answer,) = net.give(data)
     assert answer[20:22] == b"\x03\x05"
+
+
+@pytest.mark.requirement("RFC1122-3.3.5-h")
+def test_a_router_follows_no_route_by_default() -> None:
+    """RFC 1122 section 3.3.5: the switch "MUST default to disabling source routing"."""
+    net = Net()
+    router = net.add(1, StackConfig(forwarding=True))
+    for number in (1, 2):
+        router.add_interface(f"e{number}", 1500)
+        router.add_address(router.interfaces[-1], f"10.{number}.0.254/24")
+    src, own, near = ip_to_bytes("10.1.0.1"), ip_to_bytes("10.1.0.254"), ip_to_bytes("10.2.0.5")
+    router.receive(0, Packet(build_ipv4(src, own, 17, 8, options=route([near], 4)) + build_udp(src, near, 1, 2, b"")))
+    packet = router.poll_transmit(0)
+    assert packet is not None
+    at = parse_ipv4(packet.head).payload_start
+    assert (packet.interface, packet.head[at : at + 2]) == (0, b"\x03\x05")
 
 
 @pytest.mark.requirement("RFC1122-3.3.5-a", "RFC1122-3.3.5-c", "RFC1122-3.3.5-e", "RFC1122-3.3.5-g")

@@ -72,7 +72,7 @@ def test_datagrams_of_every_size_arrive_in_fragments_if_need_be(size: int, dst: 
     assert net.b.is_idle() == (net.b.leftovers()["udp"] == 0)
 
 
-@pytest.mark.requirement("RFC1122-3.3.4.2-a", "RFC1122-4.1.3.5-b", "RFC1122-4.1.3.5-c")
+@pytest.mark.requirement("RFC1122-3.3.4.2-a", "RFC1122-4.1.3.5-b")
 def test_answers_go_back_by_the_address_that_was_asked() -> None:
     """RFC 1122 section 4.1.3.5: the program chooses the source."""
     net = Lone()
@@ -98,7 +98,6 @@ def test_port_unreachable_is_sent_where_nobody_listens() -> None:
     assert (answer6[40], answer6[41]) == (1, 4)
 
 
-@pytest.mark.requirement("RFC1122-3.2.2-g")
 def test_port_unreachable_is_not_sent_for_groups_and_broadcasts() -> None:
     """RFC 1122 section 3.2.2."""
     net = Lone()
@@ -220,7 +219,6 @@ def test_the_latest_of_those_who_share_a_port_gets_the_unicasts() -> None:
     assert received(first) == [b"y"]
 
 
-@pytest.mark.requirement("RFC1122-4.1.3.6-b")
 @pytest.mark.parametrize(
     ("addr", "port", "size", "number"),
     [
@@ -243,6 +241,7 @@ def test_bad_sends_get_the_right_errno(addr: bytes, port: int, size: int, number
     assert net.take() == []
 
 
+@pytest.mark.requirement("RFC1122-4.1.3.6-b")
 def test_sending_without_a_route_or_after_close_is_refused() -> None:
     net = Pair()
     endpoint = net.a.bind_udp()
@@ -338,7 +337,7 @@ def test_a_wrong_length_is_counted() -> None:
     assert net.b.counters.udp.bad_header == 1
 
 
-@pytest.mark.requirement("RFC1122-4.1.3.4-c", "RFC1122-4.1.3.4-d")
+@pytest.mark.requirement("RFC1122-4.1.3.4-c")
 def test_a_program_may_do_without_a_checksum_over_ipv4_only() -> None:
     """RFC 1122 section 4.1.3.4."""
     net = Lone()
@@ -389,7 +388,7 @@ def test_received_options_reach_the_program() -> None:
     assert datagram.options == b"\x94\x04\0\0"
 
 
-@pytest.mark.requirement("RFC1122-3.3.3-a", "RFC1122-3.3.3-c", "RFC1122-3.4-a")
+@pytest.mark.requirement("RFC1122-3.3.3-a", "RFC1122-3.3.3-c", "RFC1122-3.4-a", "RFC1122-4.1.4-a")
 def test_path_mtu_policies() -> None:
     net = Lone()
     net.b.pmtu.update(0, A4, 1000)
