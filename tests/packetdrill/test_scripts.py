@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 from tests.packetdrill.mutants import mutants
 
-from plankroad.packetdrill.head import parse_head, read_head
+from plankroad.packetdrill.head import DIFFERS, parse_head, read_head
 from plankroad.packetdrill.parser import parse_script
 from plankroad.packetdrill.runner import Runner
 from plankroad.packetdrill.suite import RunOptions, open_ground, run_file
@@ -61,6 +62,15 @@ def test_the_head_says_what_is_shown_and_where_it_is_written(path: Path) -> None
     table = Path(__file__).parents[1] / "conformance" / "rfc9293.toml"
     known = tomllib.loads(table.read_text(encoding="utf-8"))
     assert set(head.requirements) <= set(known)
+
+
+@pytest.mark.either
+def test_the_page_names_the_scripts_that_linux_fails() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "packet-scripts.md").read_text(encoding="utf-8")
+    table = page.split("## Where Linux does otherwise")[1]
+    named = {name for name in re.findall(r"`(\w+/\w+)`", table) if name in NAMES}
+    marked = {name for name, path in zip(NAMES, SCRIPTS, strict=True) if read_head(path).linux == DIFFERS}
+    assert named == marked
 
 
 @pytest.mark.either

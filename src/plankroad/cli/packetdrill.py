@@ -61,7 +61,7 @@ def _script_options(command: Any) -> Any:
 @click.option(
     "--against", type=click.Choice([LINUX]), help="Run on the kernel of this machine, in real time (needs root)."
 )
-@click.option("--jobs", "-j", type=click.IntRange(1, 1024), help="Processes at once.  [all cores; kernel: 1]")
+@click.option("--jobs", "-j", type=click.IntRange(1, 1024), help="Processes at once.  [all cores; kernel: 6 a core]")
 @click.option(
     "--ip-version", "--ip_version", type=click.Choice([IPV4, MAPPED, IPV6]), default=IPV4, show_default=True
 )

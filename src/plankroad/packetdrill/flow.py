@@ -98,7 +98,7 @@ class Flow:
         self.script_isn: int | None = None
         self.live_isn: int | None = None
         self.established = False
-        #: Initial number and MSS of a later SYN than that which the connection began with, as long as it is not answered.
+        #: Initial number and MSS of a SYN after that which the connection began with, until it is answered.
         self.offered: tuple[int, int] | None = None
         #: Whether AccECN was agreed on (RFC 9768 section 3.1.1); None before the SYN/ACK.
         self.acc_ecn: bool | None = None
