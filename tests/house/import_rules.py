@@ -41,7 +41,7 @@ INIT_ALLOWS: Final = ("_build", "units", "endpoint", "compat")
 RANK: Final = {name: rank for rank, names in enumerate(ORDER) for name in names}
 
 #: Rooms that may use what pip installs. All others run on the standard library alone.
-THIRD_PARTY_ROOMS: Final = ("testing", "cli")
+THIRD_PARTY_ROOMS: Final = ("testing", "packetdrill", "cli")
 
 #: The protocol machine: it is given the time and its randomness, and reaches nothing outside itself.
 CORE: Final = ("units", "endpoint", "wire", "trace", "tcp", "udp", "ip", "stack")

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import click
 
+from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import IPV4, IPV6, MAPPED
 from plankroad.packetdrill.outcome import FAILED, NOT_APPLICABLE, PASSED, Outcome
+from plankroad.packetdrill.profile import load_profile
 from plankroad.packetdrill.suite import LINUX, RunOptions, find_scripts, run_files
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
@@ -65,7 +67,9 @@ def _script_options(command: Any) -> Any:
 @click.option(
     "--ip-version", "--ip_version", type=click.Choice([IPV4, MAPPED, IPV6]), default=IPV4, show_default=True
 )
-@click.option("--loose-end", is_flag=True, help="Packets after the last one that is expected are nobody's business.")
+@click.option(
+    "--strict-end", is_flag=True, help="A packet that is left at the end and was not expected is a failure."
+)
 @click.option("--verbose", "-v", is_flag=True, help="A line for scripts that passed too.")
 @_script_options
 def packetdrill(
@@ -77,7 +81,7 @@ def packetdrill(
     against: str | None,
     jobs: int | None,
     ip_version: str,
-    loose_end: bool,
+    strict_end: bool,
     verbose: bool,
     **script_options: str | None,
 ) -> int:
@@ -91,13 +95,19 @@ def packetdrill(
         raise click.UsageError(f"{exc.filename}: no such file or directory") from None
     if not files:
         raise click.UsageError("there is no .pkt file below what was given")
+    if against == LINUX and (profile or commands):
+        raise click.UsageError("--profile and --commands are for plankroad's stack; the kernel is what it is")
+    try:
+        load_profile(profile)
+    except ScriptError as exc:
+        raise click.UsageError(str(exc)) from None
     options = RunOptions(
         profile,
         commands,
         defines,
         [(name, value) for name, value in script_options.items() if value is not None],
         against or RunOptions().against,
-        not loose_end,
+        strict_end,
         ip_version,
     )
     begun = time.perf_counter()

@@ -6,8 +6,9 @@
     assert call.done and call.value == 4
 
 Whoever drives the stack calls `settle` after its output was polled (it hands the stack's events to the sockets, whose
-calls go on), `expire` when `next_deadline` has come, and may call `before_output`. `clock` tells the time; `push` is called after a call that
-may have given the stack something to send. A call that must wait is `pending`; nothing here waits itself.
+calls go on), `expire` when `next_deadline` has come, and may call `before_output`. `clock` tells the time; `push` is
+called after a call that may have given the stack something to send. A call that must wait is `pending`; nothing here
+waits itself.
 
 The virtual ground of packet scripts and the Python face (`plankroad.testing.sockets`) both stand on this.
 """
