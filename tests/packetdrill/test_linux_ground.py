@@ -7,7 +7,9 @@ import select
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from plankroad.cli.packetdrill import packetdrill
 from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import Settings
 from plankroad.packetdrill.kernel_host import Nursery, decode, encode
@@ -131,3 +133,22 @@ def test_hosts_of_one_nursery_are_apart() -> None:
         finally:
             first.close()
             second.close()
+
+
+@pytest.mark.root
+def test_scripts_find_the_name_of_their_run_in_commands() -> None:
+    ground = LinuxGround(Settings())
+    try:
+        assert ground.command("test -n $PACKETDRILL_PID").status == 0
+    finally:
+        ground.close()
+
+
+def test_without_root_the_command_says_so_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    script = tmp_path / "one.pkt"
+    script.write_text(CONNECTED)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    result = CliRunner().invoke(packetdrill, ["--against", "linux", str(script)])
+    assert result.exit_code == 1
+    assert result.output.count("\n") == 1
+    assert "needs root" in result.output

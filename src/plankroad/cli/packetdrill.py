@@ -16,6 +16,7 @@ from plankroad.packetdrill.ground import IPV4, IPV6, MAPPED
 from plankroad.packetdrill.outcome import FAILED, NOT_APPLICABLE, PASSED, Outcome
 from plankroad.packetdrill.profile import load_profile
 from plankroad.packetdrill.suite import LINUX, RunOptions, find_scripts, run_files
+from plankroad.paths.ground import check_ground
 
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 
@@ -101,6 +102,11 @@ def packetdrill(
         load_profile(profile)
     except ScriptError as exc:
         raise click.UsageError(str(exc)) from None
+    if against == LINUX:
+        try:
+            check_ground()
+        except OSError as exc:
+            raise click.ClickException(str(exc)) from None
     options = RunOptions(
         profile,
         commands,

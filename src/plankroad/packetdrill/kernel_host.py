@@ -144,6 +144,8 @@ class Host:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=order["directory"],
+                # By this name scripts find what belongs to one run.
+                env={**os.environ, "PACKETDRILL_PID": str(os.getpid())},
                 check=False,
             )
             self.answer({"status": done.returncode, "output": done.stdout.decode(errors="replace")})
