@@ -122,6 +122,32 @@ def test_a_syn_ack_with_a_wrong_acknowledgement_has_one_answer_in_a_simultaneous
     assert peer.state == "SYN_RECEIVED"
 
 
+def test_a_fin_that_is_not_reached_does_not_cut_off_the_stream() -> None:
+    """Somebody who guesses a number in the window forges a FIN: what comes after it is the peer's all the same."""
+    peer = ScriptedPeer()
+    peer.establish()
+    peer.segment("F.", seq=101, ack=1)
+    peer.segment(".", seq=1, ack=1, data=bytes(60))
+    [ack] = peer.segment(".", seq=61, ack=1, data=bytes(60))
+    assert ack.ack == 121
+    assert peer.state == "ESTABLISHED"
+    assert not peer.conn.at_eof()
+    [ack] = peer.segment("F.", seq=121, ack=1)
+    assert ack.ack == 122
+    assert peer.state == "CLOSE_WAIT"
+    assert len(peer.received) == 120
+
+
+def test_a_fin_in_order_counts_though_another_is_held() -> None:
+    peer = ScriptedPeer()
+    peer.establish()
+    peer.segment("F.", seq=5001, ack=1)
+    [ack] = peer.segment("F.", seq=1, ack=1, data=b"all")
+    assert ack.ack == 5
+    assert peer.state == "CLOSE_WAIT"
+    assert peer.received == b"all"
+
+
 def test_text_after_a_fin_is_ignored() -> None:
     """RFC 9293 section 3.10.7.4, seventh: "Ignore the segment text." """
     peer = ScriptedPeer()

@@ -122,6 +122,8 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
     if not flags & ACK:
         return
     if state == TIME_WAIT:
+        # RFC 6191 section 2 compares a SYN's timestamp with the last one of this connection.
+        _record_timestamp(t, now, seg, start)
         # "The only thing that can arrive in this state is a retransmission of the remote FIN", and that lies before
         # the window: see `_unacceptable`. Anything else in the window is no part of this connection.
         if payload or flags & FIN:

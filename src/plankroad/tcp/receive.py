@@ -33,11 +33,17 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
         return
     if seg.flags & URG:
         _urgent(t, unwrap(seg.seq, t.rcv_nxt), seg.urgent)
-    if fin and t.rcv_fin_seq < 0:
-        t.rcv_fin_seq = start + len(payload)
-    if t.rcv_fin_seq >= 0 and start + len(payload) > t.rcv_fin_seq:
-        # Nothing comes after a FIN.
-        payload = payload[: max(0, t.rcv_fin_seq - start)]
+    end = start + len(payload)
+    if fin and (t.rcv_fin_seq < 0 or end < t.rcv_fin_seq):
+        t.rcv_fin_seq = end
+    elif t.rcv_fin_seq >= 0 and end > t.rcv_fin_seq:
+        if fin:
+            # Nothing comes after a FIN.
+            payload = payload[: max(0, t.rcv_fin_seq - start)]
+        else:
+            # Text after a FIN that we hold and have not reached: one of the two is forged. If it is the FIN, it must not
+            # cut off the stream; if it is the text, the FIN comes again.
+            t.rcv_fin_seq = -1
     if t.reassembly.intervals and t.reassembly.intervals[0].start <= t.rcv_nxt:
         # Text that came with the SYN.
         _take_reassembled(t)
@@ -86,8 +92,8 @@ def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     if t.reassembly.intervals:
         filled_gap = True
         first = t.reassembly.intervals[0]
-        if first.start < t.rcv_nxt and t.sack_ok and t.config.dsack and len(t.dsacks) < 8:
-            # RFC 2883 section 4: part of it was here already.
+        if first.start < t.rcv_nxt and t.sack_ok and t.config.dsack and not t.dsacks:
+            # RFC 2883 section 4: part of it was here already. One segment, one answer.
             t.dsacks.append((first.start, min(first.end, t.rcv_nxt)))
         _take_reassembled(t)
     t.events |= EVENT_READABLE

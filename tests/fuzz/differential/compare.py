@@ -42,6 +42,24 @@ class Verdict:
         self.compared = 0
         self.unexplained: Difference | None = None
 
+    def judge(self) -> None:
+        """Find the differences, and their explanations."""
+        self.explained.clear()
+        self.compared, self.unexplained = 0, None
+        said = [turn.answers for turn in self.linux]
+        for index, (ours, linux) in enumerate(zip(self.ours, self.linux, strict=True)):
+            self.compared += 1
+            if ours.answers == linux.answers and ours.seen.key() == linux.seen.key():
+                continue
+            difference = Difference(index, self.steps, ours.answers, linux.answers, ours.seen, linux.seen, said)
+            reason = next((one for one in EXPLANATIONS if one.applies(difference)), None)
+            if reason is None:
+                self.unexplained = difference
+                return
+            self.explained.append(reason)
+            if reason.parts:
+                return
+
     def story(self) -> str:
         """The dialogue, what Linux said to each step and, where it is not the same, what we said."""
         lines = [f"seed {self.seed}"]
@@ -95,7 +113,7 @@ class Differential:
             self.again += 1
         else:
             raise TimeoutError(f"seed {seed}: no dialogue ended within {PATIENCE} s, {ATTEMPTS} times")
-        judge(verdict)
+        verdict.judge()
         self.dialogues += 1
         self.steps += verdict.compared
         self.explained.update(explanation.name for explanation in verdict.explained)
@@ -119,29 +137,3 @@ def hold(host: OurHost | LinuxHost, steps: list[Step], peer: Peer) -> list[Turn]
         turns.append(Turn(peer.answers([packet for packet in packets if peer.is_mine(packet)]), seen))
     host.end(peer.reset())
     return turns
-
-
-def judge(verdict: Verdict) -> None:
-    """Find the differences, and their explanations."""
-    for index, (ours, linux) in enumerate(zip(verdict.ours, verdict.linux, strict=True)):
-        verdict.compared += 1
-        if ours.answers == linux.answers and ours.seen.key() == linux.seen.key():
-            continue
-        difference = Difference(
-            index,
-            verdict.steps,
-            ours.answers,
-            linux.answers,
-            ours.seen,
-            linux.seen,
-            [t.answers for t in verdict.linux],
-        )
-        for explanation in EXPLANATIONS:
-            if explanation.applies(difference):
-                verdict.explained.append(explanation)
-                break
-        else:
-            verdict.unexplained = difference
-            return
-        if explanation.parts:
-            return

@@ -378,10 +378,8 @@ class Writer:
     def at_the_edge(self) -> None:
         """Around the right edge of the host's window."""
         rng = self.rng
-        step = self.packet(rng.choice((ACK, ACK, FIN | ACK, SYN)), 0, rng.choice((0, 1, 10)), self.acked)
+        step = self.packet(rng.choice((ACK, ACK, FIN | ACK)), 0, rng.choice((0, 1, 10)), self.acked)
         step.from_edge, step.seq = True, rng.choice((-1, 0, 1, 1000, -20))
-        if not step.flags & ACK:
-            step.ack = None
 
     def program(self) -> None:
         """What the program does."""

@@ -35,6 +35,9 @@ from plankroad.wire.packet import Packet
 HOST: Final = ip_to_bytes("10.66.0.1")
 PORT: Final = 8080
 
+#: Nanoseconds of a step.
+STEP: Final = 10_000
+
 #: Seconds that a fence may take: an answer that does not come at all is an error of the set-up.
 LIMIT: Final = 20.0
 
@@ -80,11 +83,13 @@ class Seen:
 
 
 class OurHost:
-    """Plankroad's stack with a listener; a step takes a millisecond."""
+    """Plankroad's stack with a listener; a step takes so little time that no timer expires in a dialogue."""
 
     def __init__(self) -> None:
         config = StackConfig(
-            tcp=TcpConfig(delayed_ack=0, quick_acks=1000, challenge_ack_limit=1_000_000, rcv_buf=131_072)
+            tcp=TcpConfig(
+                delayed_ack=0, quick_acks=1000, challenge_ack_limit=1_000_000, rcv_buf=131_072, pacing=False
+            )
         )
         self.stack = Stack(config, random.Random(1), bytes(16))
         interface = self.stack.add_interface("e0", 1500)
@@ -93,11 +98,13 @@ class OurHost:
         self.listener = self.stack.listen(self.now, b"", PORT)
         self.connection: Connection | None = None
         self.written = 0
+        self.told = False  # the program knows of the connection's error
 
     def begin(self) -> None:
         """A dialogue begins."""
         self.connection = None
         self.written = 0
+        self.told = False
 
     def send(self, packet: bytes) -> list[bytes]:
         """A packet arrives; what is answered."""
@@ -109,6 +116,7 @@ class OurHost:
         connection = self.connection
         if connection is None:
             return []
+        over = connection.tcb.state == CLOSED
         try:
             if step.kind == WRITE:
                 data = STREAM[self.written : self.written + step.length]
@@ -117,17 +125,21 @@ class OurHost:
             elif step.kind == READ:
                 seen.data = connection.receive(self.now, step.length)
                 if not seen.data:
-                    if connection.error:
-                        seen.error, connection.error = connection.error, 0
+                    if over and connection.error and not self.told and not connection.at_eof():
+                        seen.error, self.told = connection.error, True
                     else:
-                        seen.end = connection.at_eof() or connection.tcb.state == CLOSED
+                        seen.end = connection.at_eof() or over
             elif step.kind == SHUTDOWN:
+                if over:
+                    seen.error = errno.ENOTCONN
                 connection.close(self.now)
             elif step.kind == CLOSE:
                 connection.release(self.now)
                 self.connection = None
         except OSError as error:
-            seen.error = error.errno or 0
+            # An error is told once; then a socket's end is a broken pipe.
+            seen.error = errno.EPIPE if self.told or connection.at_eof() else error.errno or 0
+            self.told = True
         return self._settle()
 
     def _settle(self) -> list[bytes]:
@@ -144,7 +156,7 @@ class OurHost:
                 self.stack.handle_timeout(self.now)
             else:
                 break
-        self.now += MILLISECOND
+        self.now += STEP
         return out
 
     def end(self, reset: bytes) -> None:
@@ -172,6 +184,8 @@ class LinuxHost:
         subprocess.run(["ip", *route.split()], check=True, capture_output=True, timeout=LIMIT)
         self.listener = ns.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Urgent data stays where it is in the stream (RFC 6093 section 6).
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         self.listener.bind(("10.66.0.1", PORT))
         self.listener.listen(1024)
         self.listener.setblocking(False)

@@ -90,11 +90,14 @@ class Peer:
         self.asked_scale = False
         self.last_ts = 0
         self.sent_to = 0  # relative end of what it has sent
+        self.anchors: list[int] = []  # where the edge was when something was said by it
         self.repeated = 0  # packets of the host that only repeat octets
 
     def packet(self, step: Step) -> bytes:
         """The packet of a step."""
         base = self.edge if step.from_edge else 0
+        if step.from_edge:
+            self.anchors.append(base)
         seq = (ISS + base + step.seq) & MASK32
         ack = 0 if step.ack is None else (max(self.iss, 0) + step.ack) & MASK32
         at = base + step.seq - 1 + (1 if step.flags & SYN else 0)
@@ -189,7 +192,10 @@ class Peer:
             self.sent_to = max(self.sent_to, stop)
         answer = Answer(seg.flags, "0" if seg.seq == 0 and seg.flags & RST else seq, len(seg.payload), ack)
         answer.zero = seg.wnd == 0 and not seg.flags & RST
-        answer.sack = tuple((self.place(near(left - ISS)), self.place(near(right - ISS))) for left, right in seg.sack)
+        if not seg.flags & RST:
+            answer.sack = tuple(
+                (self.place(near(left - ISS)), self.place(near(right - ISS))) for left, right in seg.sack
+            )
         if seg.has_ts and not seg.flags & RST:
             answer.ts_ecr = near(seg.ts_ecr - TS)
         if seg.flags & SYN:
@@ -204,9 +210,10 @@ class Peer:
         return answer
 
     def place(self, relative: int) -> int | str:
-        """A number of ours in the host's mouth; near the edge of its window by the distance to that."""
-        if relative > FAR and abs(relative - self.edge) < FAR:
-            return f"edge{relative - self.edge:+d}"
+        """A number of ours in the host's mouth; one that we named by the edge of its window, so too."""
+        for anchor in self.anchors:
+            if relative > FAR and abs(relative - anchor) < FAR:
+                return f"edge{relative - anchor:+d}"
         return relative
 
 
