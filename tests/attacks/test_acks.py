@@ -66,7 +66,7 @@ def spoofed_duplicates() -> list[Figure]:
     return [
         # What can have left the network in a round trip is what was in it, and the first segment is repeated.
         Figure("octets sent for 2,000 duplicates in a round trip, to the flight", sent / flight, 1.5, "x"),
-        Figure("duplicates that were not counted as ignored", 1980 - peer.counters.duplicate_acks_ignored, 0),
+        Figure("duplicates of them that counted", 2000 - peer.counters.duplicate_acks_ignored, 20),
         Figure("window afterwards, to before", peer.conn.tcb.cc.cwnd / window, 1.0, "x"),
     ]
 
