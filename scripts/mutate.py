@@ -25,6 +25,8 @@ import resource
 import signal
 import sys
 import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 from typing import Any, Final
@@ -205,17 +207,31 @@ class Session:
             for file, numbers in lines.items():
                 for number in numbers:
                     by_line.setdefault((file, number), []).append((duration, test))
-        items = {item.nodeid: item for item in self.items}
-        results = load_results()
         end = time.monotonic() + 60 * self.options.minutes
-        order = schedule(self.options)
+        known = load_results()
+        order = [mutant for mutant in schedule(self.options) if mutant.key not in known]
         print(f"{len(order)} mutants; {len(hits)} tests; seed {self.options.seed}", flush=True)
-        for tried, mutant in enumerate(order):
+        jobs = self.options.jobs
+        in_parallel(
+            jobs, lambda number: self.work(order[number::jobs], by_line, end, RESULTS.with_suffix(f".{number}"))
+        )
+        for number in range(jobs):
+            part = RESULTS.with_suffix(f".{number}")
+            known.update(json.loads(part.read_text(encoding="utf-8")))
+            part.unlink()
+        RESULTS.write_text(json.dumps(known), encoding="utf-8")
+        return True
+
+    def work(
+        self, order: list[Mutant], by_line: dict[tuple[str, int], list[tuple[float, str]]], end: float, into: Path
+    ) -> None:
+        """Judge mutants until time is over; what is found is written `into` a file after each."""
+        items = {item.nodeid: item for item in self.items}
+        results: dict[str, dict[str, Any]] = {}
+        into.write_text("{}", encoding="utf-8")
+        for mutant in order:
             if time.monotonic() > end:
-                print(f"time is over after {tried} of them")
                 break
-            if mutant.key in results and results[mutant.key]["verdict"] != UNCOVERED:
-                continue
             made = mutant.code()
             if made is None:
                 results[mutant.key] = {"file": mutant.file, "stamp": stamp_of(TCP / mutant.file), "verdict": SAME}
@@ -235,10 +251,9 @@ class Session:
                 "tests": count,
                 "left": max(0, len(tests) - count),
             }
-            save_results(results)
+            into.write_text(json.dumps(results), encoding="utf-8")
             if self.options.verbose:
                 print(f"{mutant.file}:{mutant.line}: {verdict} {test}", flush=True)
-        return True
 
     def judge(
         self,
@@ -307,10 +322,25 @@ class Session:
         # Begun here, for it takes longer than many a test; nothing of tcp/ runs in this process.
         cover = coverage.Coverage(data_file=None, include=[f"{TCP}/*"], config_file=False)
         cover.start()
-        measured = {item.nodeid: found for item in self.items if (found := self.measure(item, cover)) is not None}
+        jobs = self.options.jobs
+        in_parallel(
+            jobs, lambda number: self.measure_all(self.items[number::jobs], cover, HITS.with_suffix(f".{number}"))
+        )
         cover.stop()
+        measured: dict[str, tuple[float, dict[str, list[int]]]] = {}
+        for number in range(jobs):
+            part = HITS.with_suffix(f".{number}")
+            measured.update(json.loads(part.read_text(encoding="utf-8")))
+            part.unlink()
         HITS.write_text(json.dumps({"stamp": stamp.hexdigest(), "tests": measured}), encoding="utf-8")
         return measured
+
+    def measure_all(self, items: list[pytest.Item], cover: coverage.Coverage, into: Path) -> None:
+        """`measure` some tests."""
+        found = {item.nodeid: self.measure(item, cover) for item in items}
+        into.write_text(
+            json.dumps({test: each for test, each in found.items() if each is not None}), encoding="utf-8"
+        )
 
     def measure(self, item: pytest.Item, cover: coverage.Coverage) -> tuple[float, dict[str, list[int]]] | None:
         """Run one test under coverage, in a child; None where it fails or is slow."""
@@ -378,11 +408,23 @@ def load_results() -> dict[str, dict[str, Any]]:
     return results
 
 
-def save_results(results: dict[str, dict[str, Any]]) -> None:
-    """Keep them, whatever happens next."""
-    fresh = RESULTS.with_suffix(".new")
-    fresh.write_text(json.dumps(results), encoding="utf-8")
-    fresh.replace(RESULTS)
+def in_parallel(jobs: int, work: Callable[[int], None]) -> None:
+    """Do `work(0)` to `work(jobs - 1)`, each in a child; SystemExit where one of them fails."""
+    children = []
+    for number in range(jobs):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                work(number)
+                status = 0
+            except Exception:
+                traceback.print_exc()
+            finally:
+                os._exit(status)
+        children.append(child)
+    if any(os.waitpid(child, 0)[1] for child in children):
+        raise SystemExit("a worker failed; its own words are above")
 
 
 def report(options: argparse.Namespace) -> None:
@@ -419,6 +461,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation testing of src/plankroad/tcp with tests/tcp.")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--files", default="", help="input.py,ack.py: only these")
     parser.add_argument("--report", action="store_true", help="only show what earlier runs found")
     parser.add_argument("--survivors", action="store_true", help="show the changes that nobody noticed")

@@ -34,6 +34,7 @@ makes this page from them, and `tests/conformance/test_table.py` holds that it i
 requirements have at least one *break*, a change of the source that takes the behaviour away (its files are
 `tests/conformance/breaks_*.toml`):
 `make conformance-breaks` makes each in a copy and shows that a test that claims the requirement fails.
+How well the tests of `tcp/` notice changes that nobody chose: [mutation](mutation.md).
 """
 
 _IP_HEAD: Final = """\
