@@ -9,7 +9,7 @@ from plankroad.packetdrill.ground import Settings
 from plankroad.packetdrill.match import compare
 from plankroad.packetdrill.outcome import FAILED, PASSED
 from plankroad.packetdrill.seen import see
-from plankroad.packetdrill.suite import run_text
+from plankroad.packetdrill.suite import RunOptions, run_text
 from plankroad.packetdrill.virtual import VirtualGround
 from plankroad.wire.packet import Packet
 
@@ -65,3 +65,25 @@ def test_a_packet_that_is_larger_than_the_link_s_mtu_is_a_failure() -> None:
     assert ground.take() is not None
     with pytest.raises(ScriptError, match="the stack sent a packet of 1501 bytes on a link whose MTU is 1500"):
         ground._send(Packet(sent(". 1:1462(1461) ack 1")))
+
+
+@pytest.mark.parametrize(("options", "size"), [("", 4000), ("--mss=1000\n", 1000), ("--mss=4000\n", 4000)])
+@pytest.mark.parametrize("ip_version", ["ipv4", "ipv6"])
+def test_an_injected_super_segment_stands_for_segments_of_the_mss_given(
+    options: str, size: int, ip_version: str
+) -> None:
+    """What the stack takes for the peer's segment size tells: `tcpi_rcv_mss`."""
+    script = f"""{options}
+        0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+        +0 bind(3, ..., ...) = 0
+        +0 listen(3, 1) = 0
+        +0 < S 0:0(0) win 65535 <mss 500>
+        +0 > S. 0:0(0) ack 1 <...>
+        +0 < . 1:1(0) ack 1 win 65535
+        +0 accept(3, ..., ...) = 4
+        +0 < P. 1:4001(4000) ack 1 win 65535
+        +0 read(4, ..., 5000) = 4000
+        +0 %{{ assert tcpi_rcv_mss == {size}, tcpi_rcv_mss }}%
+    """
+    outcome = run_text(script, options=RunOptions(ip_version=ip_version, strict_end=False))
+    assert outcome.status == PASSED, f"{outcome.text()}\n{outcome.detail}"

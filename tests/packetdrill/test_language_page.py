@@ -58,7 +58,7 @@ def test_a_define_of_the_command_line_wins() -> None:
 @pytest.mark.either
 def test_the_options_of_the_page_are_known() -> None:
     options = [word for word in cells("Options, defines", 0) if not word.startswith("--define")]
-    assert len(options) == 13
+    assert len(options) == 14
     values = {
         "--local_ip=": "10.0.0.1",
         "--remote_ip=": "10.0.0.2",

@@ -41,6 +41,7 @@ class Settings:
         "ip_version",
         "local",
         "local_link_local",
+        "mss",
         "mtu",
         "prefix",
         "pushes_bursts",
@@ -65,6 +66,8 @@ class Settings:
         self.local_link_local: bytes = ip_to_bytes("fe80::1") if six else b""
         self.prefix: int = 64 if six else 16
         self.mtu: int = 1500
+        #: An injected segment with more data comes as a device joins it of segments of this size; 0: as one segment.
+        self.mss: int = 0
         self.bind_port: int = 8080
         self.connect_port: int = 8080
         #: Nanoseconds that a packet or a return may be off its time; or per cent of the time since the event before.

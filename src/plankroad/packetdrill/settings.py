@@ -98,6 +98,10 @@ def _mtu(settings: Settings, option: Option) -> None:
     settings.mtu = _number(option, 1280 if settings.ip_version == IPV6 else 68, 65535)
 
 
+def _mss(settings: Settings, option: Option) -> None:
+    settings.mss = _number(option, 0, 65535)
+
+
 def _tolerance(settings: Settings, option: Option) -> None:
     settings.tolerance = _number(option, 0, 10**9) * MICROSECOND
 
@@ -150,6 +154,7 @@ _SETTERS: Final[dict[str, Callable[[Settings, Option], None]]] = {
     "gateway_ip": _gateway,
     "local_ip": _local,
     "local_linklocal_ip": _link_local,
+    "mss": _mss,
     "mtu": _mtu,
     "netmask_ip": _netmask,
     "remote_ip": _remote,

@@ -22,6 +22,7 @@ from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import CommandResult, Ground, Sent, Settings
 from plankroad.packetdrill.info import script_info
 from plankroad.packetdrill.machine import Machine
+from plankroad.packetdrill.seen import see
 from plankroad.stack.config import StackConfig
 from plankroad.stack.stack import Stack
 from plankroad.testing.call import Call
@@ -29,7 +30,9 @@ from plankroad.testing.syscalls import CallError, SyscallTable
 from plankroad.units import NEVER, SECOND
 from plankroad.wire.address import bytes_to_ip
 from plankroad.wire.checksum import complete
-from plankroad.wire.packet import GSO_NONE, Packet
+from plankroad.wire.constants import PROTO_TCP
+from plankroad.wire.errors import BadPacket
+from plankroad.wire.packet import GSO_NONE, GSO_TCPV4, GSO_TCPV6, Packet
 
 if TYPE_CHECKING:
     from plankroad.ip.interface import Interface
@@ -90,7 +93,12 @@ class VirtualGround(Ground):
     # Packets
 
     def inject(self, packet: bytes) -> None:
-        self.stack.receive(self.time, Packet(packet, interface=self.interface.index))
+        came = Packet(packet, interface=self.interface.index)
+        mss = self.settings.mss
+        if mss and _tcp_data(packet) > mss:
+            came.gso_type = GSO_TCPV4 if packet[0] >> 4 == 4 else GSO_TCPV6
+            came.gso_size = mss
+        self.stack.receive(self.time, came)
         self.push()
 
     def take(self) -> Sent | None:
@@ -196,3 +204,12 @@ class VirtualGround(Ground):
             self._closed = True
             self.table.close_all()
             self.packets.clear()
+
+
+def _tcp_data(packet: bytes) -> int:
+    """Bytes of data of a TCP segment; 0 for any other packet."""
+    try:
+        seen = see(packet)
+    except BadPacket:
+        return 0
+    return seen.length if seen.protocol == PROTO_TCP else 0
