@@ -7,6 +7,7 @@ Documentation/networking/ip-sysctl.rst.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -506,6 +507,7 @@ def sysctl_path(name: str) -> str:
     return "/proc/sys/" + (name if "/" in name else name.replace(".", "/"))
 
 
+@functools.cache
 def table() -> dict[str, Sysctl]:
     """All entries by path."""
     entries = {sysctl_path("net.ipv4." + name): entry for name, entry in _IPV4.items()}

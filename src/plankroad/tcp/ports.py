@@ -34,12 +34,8 @@ class PortAllocator:
         self.key: bytes = derive_key(secret)
         self.first: int = first
         self.number: int = last - first + 1
-        # "for(i = 0; i < TABLE_LENGTH; i++) table[i] = random() % 65536;"
-        self.table: list[int] = []
-        for block in range(TABLE_LENGTH // 16):
-            digest = blake2s(block.to_bytes(2, "big"), key=self.key, person=b"porttab").digest()
-            for i in range(0, 32, 2):
-                self.table.append(digest[i] << 8 | digest[i + 1])
+        #: Entries that were used; the others are still what `_entry` makes them.
+        self.table: dict[int, int] = {}
 
     def allocate(self, local: bytes, remote: bytes, remote_port: int, in_use: Callable[[int], bool]) -> int:
         """A port for a connection from `local` to (`remote`, `remote_port`); addresses of 4 or 16 bytes.
@@ -53,7 +49,9 @@ class PortAllocator:
         table = self.table
         first = self.first
         number = self.number
-        step = table[index]
+        step = table.get(index, -1)
+        if step < 0:
+            step = self._entry(index)
         for _ in range(number):
             port = first + (offset + step) % number
             step += 1
@@ -64,3 +62,9 @@ class PortAllocator:
             errno.EADDRNOTAVAIL,
             f"every local port from {first} to {first + number - 1} is in use towards this destination",
         )
+
+    def _entry(self, index: int) -> int:
+        """RFC 6056: "for(i = 0; i < TABLE_LENGTH; i++) table[i] = random() % 65536;", for the one that is asked for."""
+        digest = blake2s((index >> 4).to_bytes(2, "big"), key=self.key, person=b"porttab").digest()
+        at = (index & 15) << 1
+        return digest[at] << 8 | digest[at + 1]
