@@ -80,6 +80,7 @@ def test_the_page_names_the_scripts_that_linux_fails() -> None:
         ("// Requirement: MUST-1, nothing\n", "no requirement's id"),
         ("// Linux: perhaps, why not\n", "it must be"),
         ("// Linux: differs\n", "it must be"),
+        ("// Linux: since, why\n", "it must be"),
     ],
 )
 def test_a_head_that_cannot_be_read_is_an_error(text: str, message: str) -> None:
@@ -97,3 +98,5 @@ def test_the_head_ends_with_the_first_line_that_is_no_comment() -> None:
     assert head.sources == ["RFC 1"]
     assert head.requirements == ["MUST-1", "SHLD-2", "MAY-3"]
     assert (head.linux, head.reason) == ("long", "it takes minutes")
+    head = parse_head("// Linux: since 6.15, which has it\n")
+    assert (head.linux, head.since, head.reason) == ("since", (6, 15), "which has it")

@@ -6,6 +6,8 @@ mark outlives its reason; all others must pass. Docs: docs/packet-scripts.md, "W
 
 from __future__ import annotations
 
+import platform
+import re
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,9 @@ from plankroad.packetdrill.suite import LINUX, RunOptions, run_file, run_files
 
 FOLDER = Path(__file__).parent / "scripts"
 HEADS = {path: read_head(path) for path in sorted(FOLDER.rglob("*.pkt"))}
-SCRIPTS = [path for path, head in HEADS.items() if head.linux != LONG]
+#: This kernel's version, (6, 15) say.
+VERSION = tuple(int(part) for part in re.findall(r"\d+", platform.release())[:2])
+SCRIPTS = [path for path, head in HEADS.items() if head.linux != LONG and head.since <= VERSION]
 NAMES = [str(path.relative_to(FOLDER))[:-4] for path in SCRIPTS]
 KERNEL = RunOptions(against=LINUX)
 

@@ -5,6 +5,7 @@
     // Requirement: MUST-12, MUST-46                             ids of the RFC's table that it shows to be kept
     // Linux: differs, it answers with a RST                     it must fail on the kernel, and why
     // Linux: long, TIME-WAIT lasts a minute                     it is not run on the kernel in tests, and why
+    // Linux: since 6.15, which has tcp_rto_max_ms               it is not run on an older kernel, and why
 
 A field may stand on several lines, each beginning with its name. The head ends with the first line that is no comment.
 """
@@ -18,18 +19,20 @@ from typing import Final
 #: What `Head.linux` may begin with.
 DIFFERS: Final = "differs"
 LONG: Final = "long"
+SINCE: Final = "since"
 
 _FIELD: Final = re.compile(r"(Source|Requirement|Linux): *(.*)")
+_SINCE: Final = re.compile(r"since (\d+)\.(\d+)")
 _ID: Final = re.compile(r"(MUST|SHLD|MAY|REC)-\d+")
 
 
 class Head:
     """`shows`: what the script shows. `sources` and `requirements` in the order of the text.
 
-    `linux`: "" where the kernel passes, or `DIFFERS` or `LONG`; `reason` why.
+    `linux`: "" where the kernel passes, or `DIFFERS`, `LONG` or `SINCE`; `reason` why. `since`: the kernel's version.
     """
 
-    __slots__ = ("linux", "reason", "requirements", "shows", "sources")
+    __slots__ = ("linux", "reason", "requirements", "shows", "since", "sources")
 
     def __init__(self) -> None:
         self.shows = ""
@@ -37,6 +40,7 @@ class Head:
         self.requirements: list[str] = []
         self.linux = ""
         self.reason = ""
+        self.since = (0, 0)
 
 
 def parse_head(text: str) -> Head:
@@ -60,8 +64,14 @@ def parse_head(text: str) -> Head:
             head.requirements += ids
         else:
             head.linux, _, head.reason = (part.strip() for part in match[2].partition(","))
-            if head.linux not in (DIFFERS, LONG) or not head.reason:
-                raise ValueError(f'"Linux: {match[2]}": it must be "{DIFFERS}, why" or "{LONG}, why"')
+            since = _SINCE.fullmatch(head.linux)
+            if since:
+                head.linux = SINCE
+                head.since = (int(since[1]), int(since[2]))
+            if not (since or head.linux in (DIFFERS, LONG)) or not head.reason:
+                raise ValueError(
+                    f'"Linux: {match[2]}": it must be "{DIFFERS}, why", "{LONG}, why" or "{SINCE} 6.15, why"'
+                )
     head.shows = " ".join(words)
     return head
 

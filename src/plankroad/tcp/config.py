@@ -105,8 +105,8 @@ class TcpConfig:
     ecn: str = ECN_PASSIVE
     #: Agree to accurate feedback where a peer asks for it. Off: it gets RFC 3168's.
     accurate_ecn: bool = True
-    #: Options of accurate feedback (RFC 9768 section 3.2.3): "due" where a counter moved, "always" on every segment with
-    #: room for one, "never".
+    #: Options of accurate feedback (RFC 9768 section 3.2.3): "due" where a counter moved, "always" on every segment
+    #: with room for one, "never".
     accurate_ecn_options: str = ECN_OPTIONS_DUE
     #: IPv4 source route (MUST-51): router addresses to go through, as 4-byte strings.
     source_route: tuple[bytes, ...] = ()
