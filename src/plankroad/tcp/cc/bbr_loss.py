@@ -16,8 +16,9 @@ that loses 3 % whatever is in flight (radio, a bad cable) it therefore starves. 
 
 There are flows that answer neither to a queue nor to losses, the BBR of 2016 first among them: they keep as much in the
 queue as it takes, and whoever yields to them is left with a sixth of the path. One thing tells them from all others:
-when this flow is in ProbeRTT the queue stays. Then it is `contended`, and does as they do: twice the BDP in flight,
-whatever is lost, and a probe every eight round trips, until for some seconds each of these began with an empty queue.
+when this flow is in ProbeRTT most of the queue stays, twice in a row. Then it is `contended`, and does as they do:
+twice the BDP in flight, whatever is lost, and a probe every eight round trips, until for some seconds each of these
+began with an empty queue.
 
 A flow that pays no heed to `baseline` could be led on by losses of its own making; so the share is bounded
 (`MAX_BASELINE`), it is learned only where the flow doesn't probe, and rounds that lost far more than it are left out.

@@ -14,6 +14,7 @@ from plankroad.tcp.cc.bbr_loss import (
     is_inflight_too_high,
     is_marking_too_high,
     loss_allowance,
+    queue_threshold,
     reset_congestion_signals,
     reset_shortterm_model,
     restore_cwnd,
@@ -40,6 +41,7 @@ from plankroad.tcp.cc.bbr_state import (
     ACKS_PROBE_STOPPING,
     ACKS_REFILLING,
     CONTENDED_MEMORY,
+    CONTENDED_PROBES,
     CONTENDED_ROUNDS,
     DRAIN,
     INFINITE,
@@ -282,7 +284,8 @@ def check_probe_rtt(b: BbrState, sample: AckSample) -> None:
         save_cwnd(b)
         enter_state(b, PROBE_RTT)
         b.probe_rtt_done_stamp = 0
-        b.probe_rtt_clear = False
+        b.probe_rtt_before = b.recent_rtt.best()
+        b.probe_rtt_least = INFINITE
         b.ack_phase = ACKS_PROBE_STOPPING
         start_round(b)
         b.app_limited_from = b.delivered
@@ -306,8 +309,8 @@ def _handle_probe_rtt(b: BbrState, sample: AckSample) -> None:
     if b.round_start:
         b.probe_rtt_round_done = True
     if b.probe_rtt_round_done:
-        if sample.rtt > 0 and is_clear(b):
-            b.probe_rtt_clear = True
+        if sample.rtt > 0:
+            b.probe_rtt_least = min(b.probe_rtt_least, sample.rtt)
             if sample.rtt <= b.min_rtt + min_rtt_tolerance(b):
                 # After a round trip with half of the BDP in flight a packet met no queue: there is no more to be found,
                 # and no other flow needs time to join in.
@@ -323,7 +326,13 @@ def check_probe_rtt_done(b: BbrState, now: int) -> None:
     restore_cwnd(b)
     # ExitProbeRTT (section 5.3.4.4).
     reset_shortterm_model(b)
-    if b.full_bw_reached and not b.probe_rtt_clear:
+    # Most of the queue stayed: whoever shares it did not yield.
+    stayed = b.min_rtt + max(queue_threshold(b), (b.probe_rtt_before - b.min_rtt) // 2)
+    if b.probe_rtt_least < stayed or b.probe_rtt_least >= INFINITE or not b.full_bw_reached:
+        b.probe_rtt_full = 0
+    else:
+        b.probe_rtt_full += 1
+    if b.probe_rtt_full >= CONTENDED_PROBES:
         b.contended = True
         b.contended_at = now
         b.inflight_longterm = INFINITE

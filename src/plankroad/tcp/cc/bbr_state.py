@@ -71,6 +71,8 @@ PROBE_RTT_DURATION: Final = 200 * MILLISECOND
 PROBE_RTT_INTERVAL: Final = 5 * SECOND
 # Section 5.3.3.8
 RENO_ROUNDS: Final = 63
+#: ProbeRTTs in a row that must find the queue full: one may meet a flow that does not know yet that it is not alone.
+CONTENDED_PROBES: Final = 2
 #: Between probes where others keep the queue full: as the BBR of 2016.
 CONTENDED_ROUNDS: Final = 8
 #: For how long probes must have begun with an empty queue: ten ProbeRTTs of such flows, and three probes of ours.
@@ -91,7 +93,8 @@ class BbrState(CongestionControl):
     the one before it. `queued_rounds`: for how many loss rounds of cruising there has been a queue all the time.
     `clear_round`: in this loss round there has been none at any time. `policed`: the short-term model was lowered for
     losses without a queue. `contended`: others keep the queue full, even in ProbeRTT; `contended_at`: when that
-    showed last; `probe_rtt_clear`: the ProbeRTT of now found none.
+    showed last; `probe_rtt_before`, `probe_rtt_least`: the least recent round trip as ProbeRTT began,
+    and the least in it; `probe_rtt_full`: how many ProbeRTTs in a row did not make the queue much shorter.
     """
 
     __slots__ = (
@@ -156,9 +159,11 @@ class BbrState(CongestionControl):
         "prev_probe_precautionary",
         "prev_probe_too_high",
         "previous_loss_events",
-        "probe_rtt_clear",
+        "probe_rtt_before",
         "probe_rtt_done_stamp",
         "probe_rtt_expired",
+        "probe_rtt_full",
+        "probe_rtt_least",
         "probe_rtt_min_delay",
         "probe_rtt_min_stamp",
         "probe_rtt_round_done",
@@ -270,7 +275,9 @@ class BbrState(CongestionControl):
         self.policed: bool = False
         self.contended: bool = False
         self.contended_at: int = 0
-        self.probe_rtt_clear: bool = False
+        self.probe_rtt_before: int = 0
+        self.probe_rtt_least: int = INFINITE
+        self.probe_rtt_full: int = 0
         self.loss_round_queued_lost: int = 0
         self.loss_round_events: int = 0
         self.last_loss_at: int = -1
