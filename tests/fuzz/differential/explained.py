@@ -412,8 +412,8 @@ EXPLANATIONS: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "text at or beyond the window's right edge",
-        'RFC 9293 section 3.10.7.4: a segment that begins at the edge is outside, one across it is "tailored" to the '
-        "window. Linux has one octet more at the edge, and discards the whole of what crosses it.",
+        'RFC 9293 section 3.10.7.4: what begins at the edge is outside; what crosses it is trimmed ("trimming off any '
+        'portions that lie outside the window"). Linux has one octet more at the edge, and discards all that crosses.',
         _beyond_edge,
         parts=True,
     ),
@@ -437,7 +437,7 @@ EXPLANATIONS: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "the echo in a handshake",
-        "RFC 7323 section 5.4 asks for no check of TSecr; Linux takes in SYN-RECEIVED only those that its SYN,ACKs "
+        "RFC 7323 has no check of TSecr; Linux takes in SYN-RECEIVED only those that its SYN,ACKs "
         "had, not "
         "those of challenge ACKs in between.",
         _echo_in_syn_received,

@@ -211,8 +211,9 @@ class Peer:
 
     def place(self, relative: int) -> int | str:
         """A number of ours in the host's mouth; one that we named by the edge of its window, so too."""
-        for anchor in self.anchors:
-            if relative > FAR and abs(relative - anchor) < FAR:
+        if relative > FAR and self.anchors:
+            anchor = min(self.anchors, key=lambda one: abs(relative - one))
+            if abs(relative - anchor) < FAR:
                 return f"edge{relative - anchor:+d}"
         return relative
 
