@@ -78,6 +78,7 @@ ACTS = {
     "net.ipv4.tcp_frto": ("0", "tcp.frto", False),
     "net.ipv4.tcp_rto_min_us": ("300000", "tcp.min_rto", 300 * MILLISECOND),
     "net.ipv4.tcp_rto_max_ms": ("90000", "tcp.max_rto", 90 * SECOND),
+    "net.ipv4.tcp_min_tso_segs": ("10", "tcp.push_bursts", 10),
     "net.ipv4.tcp_syn_retries": ("1", "tcp.syn_retries", 1),
     "net.ipv4.tcp_synack_retries": ("2", "tcp.synack_retries", 2),
     "net.ipv4.tcp_syncookies": ("2", "tcp.syn_backlog", 0),
@@ -422,7 +423,9 @@ def test_a_fair_queue_paces(host: Host) -> None:
 
 
 def test_offloads_change_nothing_on_the_wire(host: Host) -> None:
+    before = host.interface.gso_max_size
     host.run("ethtool -K tun0 gso off tso off")
+    assert host.interface.gso_max_size == before
 
 
 # Looking

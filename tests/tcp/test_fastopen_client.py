@@ -686,3 +686,28 @@ def test_the_data_of_a_syn_leaves_the_room_for_options_that_is_asked_for() -> No
     client.knows(mss=940)
     peer = tried(client, bytes(5000), TcpConfig(fast_open_option_room=40))
     assert peer.conn.tcb.syn_data == 900
+
+
+def test_the_mss_of_a_server_without_cookies_is_remembered() -> None:
+    client = Client()
+    config = TcpConfig(fast_open_send_cookieless=True)
+    peer = client.peer(config)
+    peer.open(fast_open=True)
+    peer.send(REQUEST)
+    peer.segment("S.", seq=0, ack=ALL, mss=900, sack_ok=True)
+    peer = client.peer(config)
+    peer.open(fast_open=True)
+    [syn] = peer.send(bytes(5000))
+    assert len(syn.payload) + options_length(syn) == 900
+
+
+def test_a_path_may_be_tried_again_after_a_failure() -> None:
+    # Section 4.1.3.1 has it rest after any; `StackConfig.fast_open_failures` may ask for more of them.
+    cache = FastOpenCache(TcpCounters(), 16, 0, 2)
+    for rests in (False, True):
+        cache.failed(0, b"aaaa", b"bbbb", 80, False)
+        assert (cache.find(1, b"aaaa", b"bbbb", 80) is None) == rests
+    assert cache.find(60 * SECOND, b"aaaa", b"bbbb", 80) is not None
+    cache.worked(b"aaaa", b"bbbb", 80)
+    cache.failed(0, b"aaaa", b"bbbb", 80, False)
+    assert cache.find(1, b"aaaa", b"bbbb", 80) is not None

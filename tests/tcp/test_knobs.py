@@ -7,6 +7,7 @@ import errno
 import pytest
 
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.icmp import HOST_UNREACHABLE
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, SECOND
 
@@ -141,3 +142,115 @@ def test_options_of_accurate_feedback_are_sent_as_asked_for(
     peer.segment(".We", seq=101, ack=101)
     [data] = peer.send(b"y" * 100)
     assert (data.accecn is not None) == second
+
+
+def burst(peer: ScriptedPeer, data: int) -> list[tuple[int, int, str]]:
+    """What goes out of `data` octets on a link that takes super-segments: start, length, flags."""
+    peer.conn.tcb.gso_max = 60_000
+    return [(seg.seq, len(seg.payload), flags_of(seg)) for seg in peer.send(bytes(data))]
+
+
+def test_pushed_bursts_have_so_many_segments_and_end_with_psh() -> None:
+    """RFC 9293 section 3.9.1.2: PSH may be set wherever the sender likes (MAY-15); the last has it always (MUST-61)."""
+    peer = ScriptedPeer(TcpConfig(push_bursts=2))
+    peer.establish(mss=1000)
+    assert burst(peer, 6000) == [(1, 2000, "P."), (2001, 2000, "P."), (4001, 2000, "P.")]
+    peer = ScriptedPeer(TcpConfig(push_bursts=100))
+    peer.establish(mss=1000)
+    # Half of cwnd at most.
+    half = peer.conn.tcb.cc.cwnd // 2 // 1000 * 1000
+    assert burst(peer, 30_000)[0] == (1, half, "P.")
+    peer = ScriptedPeer()
+    peer.establish(mss=1000)
+    assert burst(peer, 30_000)[0] == (1, 10_000, ".")
+
+
+@pytest.mark.parametrize(("source", "segments"), [("flight", 2), ("cwnd", 7)])
+def test_a_loss_is_reckoned_from_flight_or_window(source: str, segments: int) -> None:
+    """RFC 9438 section 4.6; RFC 5681 equation (4)."""
+    peer = ScriptedPeer(TcpConfig(reduce_from=source))
+    peer.establish(mss=1000)
+    peer.send(bytes(1000))
+    peer.timeout()
+    assert peer.conn.tcb.cc.ssthresh == segments * 1000
+
+
+@pytest.mark.parametrize(("probe", "seq", "data"), [("octet", 1, b"x"), ("empty", 0, b"")])
+def test_a_closed_window_is_asked_with_an_octet_or_without(probe: str, seq: int, data: bytes) -> None:
+    """RFC 9293 section 3.8.6.1. A segment from before the window is answered, too (section 3.10.7.4, first)."""
+    peer = ScriptedPeer(TcpConfig(window_probe=probe))
+    peer.establish()
+    peer.segment(".", ack=1, wnd=0)
+    assert peer.send(b"x" * 100) == []
+    [seg] = peer.next_timer()
+    assert (seg.seq, seg.payload) == (seq, data)
+    [first] = peer.segment(".", ack=1, wnd=5000)
+    assert first.payload == b"x" * 100
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_segments_without_timestamps_may_be_taken(required: bool) -> None:
+    """RFC 7323 section 3.2: "a TCP SHOULD silently drop the segment"."""
+    peer = ScriptedPeer(TcpConfig(timestamps_required=required))
+    peer.establish(ts=True)
+    peer.ts = False
+    peer.segment("P.", seq=1, ack=1, data=b"bare")
+    assert bytes(peer.received) == (b"" if required else b"bare")
+
+
+def test_the_mss_that_is_offered_may_follow_the_path() -> None:
+    for follows, expected in ((False, 1460), (True, 960)):
+        peer = ScriptedPeer(TcpConfig(offer_path_mss=follows))
+        peer.conn.set_path_mtu(peer.now, 1000, 1500)
+        [syn] = peer.open()
+        assert syn.mss == expected
+
+
+def test_a_user_timeout_need_not_be_told() -> None:
+    peer = ScriptedPeer(TcpConfig(user_timeout=200 * SECOND, user_timeout_offered=False))
+    [syn] = peer.open()
+    assert syn.user_timeout < 0
+    peer.segment("S.", seq=0, ack=1, mss=1460)
+    peer.conn.set_option(peer.now, "user_timeout", 300 * SECOND)
+    [data] = peer.send(b"x")
+    assert data.user_timeout < 0
+
+
+@pytest.mark.parametrize("interactive", [True, False])
+def test_a_program_that_answers_takes_acknowledgements_along(interactive: bool) -> None:
+    """RFC 9293 section 3.8.6.3: an ACK is delayed 0.5 s at most (MUST-40), and sent for every second full segment."""
+    peer = ScriptedPeer(TcpConfig(interactive_acks=interactive))
+    peer.establish()
+    assert [flags_of(s) for s in peer.segment("P.", seq=1, ack=1, data=b"q" * 10)] == ["."]
+    peer.send(b"a" * 10)
+    answered = peer.segment("P.", seq=11, ack=11, data=b"q" * 10)
+    assert [flags_of(s) for s in answered] == ([] if interactive else ["."])
+    if interactive:
+        # Nothing was said: the ACK goes by itself, and the next are quick again.
+        assert [flags_of(s) for s in peer.advance(40 * MILLISECOND)] == ["."]
+        assert [flags_of(s) for s in peer.segment("P.", seq=21, ack=11, data=b"q" * 10)] == ["."]
+
+
+@pytest.mark.parametrize(("retries", "over"), [(2, False), (0, False), (-1, True)])
+def test_any_icmp_error_may_end_an_attempt_at_once(retries: int, over: bool) -> None:
+    """RFC 5461 section 4.1."""
+    peer = ScriptedPeer(TcpConfig(syn_soft_error_retries=retries))
+    peer.open()
+    peer.conn.handle_icmp(peer.now, HOST_UNREACHABLE, peer.conn.tcb.iss & 0xFFFFFFFF)
+    assert (peer.conn.error == errno.EHOSTUNREACH) == over
+    peer = ScriptedPeer(TcpConfig(syn_soft_error_retries=retries))
+    peer.establish()
+    peer.send(b"x")
+    peer.conn.handle_icmp(peer.now, HOST_UNREACHABLE, (peer.conn.tcb.iss + 1) & 0xFFFFFFFF)
+    assert peer.conn.error == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("reduce_from", "half"), ("window_probe", "two"), ("accurate_ecn_options", "often"), ("push_bursts", -1)],
+)
+def test_words_that_are_no_choice_are_refused(name: str, value: object) -> None:
+    config = TcpConfig()
+    setattr(config, name, value)
+    with pytest.raises(ValueError, match=name):
+        config.validate()

@@ -335,7 +335,10 @@ def _apply_qdisc(machine: Machine, kind: str, limit: int) -> None:
 
 
 def ethtool(machine: Machine, words: list[str], stdin: str) -> Result:
-    """`ethtool -K D FEATURE on|off...`: offloads. What is on the wire is the same with and without."""
+    """`ethtool -K D FEATURE on|off...`: offloads.
+
+    They have no bearing: Linux's TCP makes super-segments for any device, and what cuts them is not seen on the wire.
+    """
     w = _Words("ethtool", list(words[1:]))
     option = w.take("-K")
     if option not in ("-K", "--features", "--offload"):

@@ -419,7 +419,7 @@ _IPV4: Final[dict[str, Sysctl]] = {
     "tcp_reflect_tos": Fixed("0", "the TOS is the program's (RFC 9293, MUST-48)"),
     "tcp_no_metrics_save": NoBearing("0", "nothing but path MTU and Fast Open cookies is kept of a destination"),
     "tcp_no_ssthresh_metrics_save": NoBearing("1", "nothing but path MTU and Fast Open cookies is kept"),
-    "tcp_min_tso_segs": NoBearing("2", _SUPER),
+    "tcp_min_tso_segs": Number("push_bursts"),
     "tcp_tso_win_divisor": NoBearing("3", _SUPER),
     "tcp_tso_rtt_log": NoBearing("9", _SUPER),
     "tcp_limit_output_bytes": NoBearing("4194304", "there is no queue of the device's below the stack"),

@@ -63,13 +63,24 @@ class Conversations:
         #: The port of a listener that has not had its first SYN.
         self.listening = 0
         self.by_fd: dict[int, Conversation] = {}
+        #: TCP_MAXSEG of descriptors; the one that listens.
+        self.mss_limits: dict[int, int] = {}
+        self.listening_fd = -1
         self._next_port = FIRST_PORT
 
     # What the program does
 
-    def listens(self, port: int) -> None:
-        """listen succeeded on a socket bound to `port`."""
+    def limits_segments(self, fd: int, size: int) -> None:
+        """The program bounds the MSS of descriptor `fd`."""
+        self.mss_limits[fd] = size
+        found = self.by_fd.get(fd)
+        if found is not None:
+            found.flow.mss_limit = size
+
+    def listens(self, port: int, fd: int = -1) -> None:
+        """listen succeeded on a socket, `fd`, bound to `port`."""
         self.listening = port
+        self.listening_fd = fd
 
     def connects(self, fd: int, port: int, remote: bytes, local_port: int, protocol: int) -> Conversation:
         """The program opens a conversation from descriptor `fd`."""
@@ -77,6 +88,7 @@ class Conversations:
         flow = self._flow(local_port, port or settings.connect_port, True)
         if remote:
             flow.remote = remote
+        flow.mss_limit = self.mss_limits.get(fd, 0)
         found = self._begin(flow, protocol)
         found.fd = fd
         self.by_fd[fd] = found
@@ -93,6 +105,7 @@ class Conversations:
     def closed(self, fd: int) -> None:
         """Descriptor `fd` was closed; what follows of its conversation is still looked at."""
         self.by_fd.pop(fd, None)
+        self.mss_limits.pop(fd, None)
 
     # What packets say
 
@@ -111,7 +124,9 @@ class Conversations:
         if opens and self.listening:
             port = self.listening
             self.listening = 0
-            return self._begin(self._flow(port, self._port(), False), protocol)
+            found = self._begin(self._flow(port, self._port(), False), protocol)
+            found.flow.mss_limit = self.mss_limits.get(self.listening_fd, 0)
+            return found
         if self.current is None:
             return self._begin(self._flow(self.settings.bind_port, self._port(), False), protocol)
         return self.current

@@ -20,6 +20,9 @@ def _profile(name: str, changed: int) -> Profile:
 def virtual_ground(settings: Settings, profile: str, commands: Sequence[Path], directory: Path) -> VirtualGround:
     """Raises ScriptError for a profile or a file of commands that cannot be used."""
     chosen = _profile(profile, Path(profile).stat().st_mtime_ns if profile and Path(profile).is_file() else 0)
-    ground = VirtualGround(settings, chosen.stack_config(), directory=directory, commands=commands)
+    config = chosen.stack_config()
+    # A host that pushes each super-segment has PSH where it happened to end one.
+    settings.pushes_bursts = config.tcp.push_bursts > 0
+    ground = VirtualGround(settings, config, chosen.link.get("gso_max_size", 0), directory, commands)
     chosen.apply_to(ground.table.policy)
     return ground

@@ -1,7 +1,8 @@
 """Profiles: what scripts assume of a system that no RFC says, as choices of `TcpConfig`, `StackConfig` and the sockets.
 
 A profile is a TOML file with the tables `[tcp]`, `[stack]` and `[sockets]`, whose keys are fields of `TcpConfig`,
-`StackConfig` and `SocketPolicy`. Times are text with a unit ("200ms"), sizes numbers or text ("64KiB"). A key that is
+`StackConfig` and `SocketPolicy`, and `[link]` with the key `gso_max_size`: the largest super-segment that the device
+takes, in bytes. Times are text with a unit ("200ms"), sizes numbers or text ("64KiB"). A key that is
 not known, or a value that a field does not take, is an error. Nothing in a profile bends what the runner checks.
 """
 
@@ -38,6 +39,7 @@ TIMES: Final = frozenset(
         "max_rto",
         "min_rto",
         "msl",
+        "orphan_timeout",
         "path_mtu_lifetime",
         "r2",
         "syn_timeout",
@@ -52,13 +54,14 @@ _NOT_HERE: Final = ("tcp", "neighbours", "source_route")
 
 
 class Profile:
-    """Values by field for each of the three. `name`: what it was asked for as."""
+    """Values by field for each of the tables. `name`: what it was asked for as."""
 
     def __init__(self, name: str = "") -> None:
         self.name = name
         self.tcp: dict[str, Any] = {}
         self.stack: dict[str, Any] = {}
         self.sockets: dict[str, Any] = {}
+        self.link: dict[str, Any] = {}
 
     def stack_config(self) -> StackConfig:
         """A configuration with these values. Raises ScriptError for one that it does not take."""
@@ -116,6 +119,7 @@ def parse_profile(text: str, name: str) -> Profile:
         ("tcp", _fields(TcpConfig()), profile.tcp),
         ("stack", _fields(StackConfig()), profile.stack),
         ("sockets", vars(SocketPolicy()), profile.sockets),
+        ("link", {"gso_max_size": 0}, profile.link),
     ):
         values = tables.pop(table, {})
         if not isinstance(values, dict):
@@ -127,8 +131,12 @@ def parse_profile(text: str, name: str) -> Profile:
                 )
             into[key] = _value(f"the profile {name}: {table}.{key}", key, value, known[key])
     for key in tables:
-        raise ScriptError(f"the profile {name}: there is no table [{key}]; there are [tcp], [stack] and [sockets]")
+        raise ScriptError(
+            f"the profile {name}: there is no table [{key}]; there are [tcp], [stack], [sockets] and [link]"
+        )
     profile.stack_config()
+    if not 0 <= profile.link.get("gso_max_size", 0) <= 65535:
+        raise ScriptError(f"the profile {name}: link.gso_max_size must be from 0 to 65535")
     return profile
 
 

@@ -9,6 +9,7 @@ its time, not before. Nothing bends an expectation: the first that is not met en
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Final
 
@@ -35,7 +36,17 @@ from plankroad.packetdrill.syntax import (
 )
 from plankroad.packetdrill.syscalls import Binder, Prepared
 from plankroad.packetdrill.timing import Due, Timeline, seconds, wrong_time
-from plankroad.testing.abi import AF_UNSPEC, MSG_FASTOPEN, MSG_OOB, MSG_PEEK, MSG_TRUNC, SOCK_DGRAM, SOCK_TYPE_MASK
+from plankroad.testing.abi import (
+    AF_UNSPEC,
+    IPPROTO_TCP,
+    MSG_FASTOPEN,
+    MSG_OOB,
+    MSG_PEEK,
+    MSG_TRUNC,
+    SOCK_DGRAM,
+    SOCK_TYPE_MASK,
+    TCP_MAXSEG,
+)
 from plankroad.testing.call import Call, SockName
 from plankroad.testing.names import to_wire
 from plankroad.units import SECOND
@@ -287,7 +298,11 @@ class Runner:
             if isinstance(name, SockName):
                 self.ports[script_fd] = name.port
         elif kind == "listen":
-            self.conversations.listens(self.ports.get(script_fd, 0) or self.ground.settings.bind_port)
+            self.conversations.listens(self.ports.get(script_fd, 0) or self.ground.settings.bind_port, script_fd)
+        elif kind == "setsockopt" and prepared.arguments[1:3] == [IPPROTO_TCP, TCP_MAXSEG]:
+            value = prepared.arguments[3]
+            if isinstance(value, bytes):
+                self.conversations.limits_segments(script_fd, int.from_bytes(value[:4], sys.byteorder))
         elif kind in ("accept", "accept4"):
             port = call.name.port if call.name is not None else 0
             if isinstance(prepared.expected, int):

@@ -110,6 +110,8 @@ class StackConfig:
     #: What makes cookies: "blake2s", or "siphash" as on Linux, for servers of both kinds that share an address and a
     #: key (RFC 7413 section 6.3.4; `Stack.set_fast_open_key`): 8 bytes, whatever `TcpConfig.fast_open_cookie` says.
     fast_open_mac: str = MAC_BLAKE2
+    #: Failures in a row after which Fast Open rests on a path. RFC 7413 section 4.1.3.1 has it rest after any.
+    fast_open_failures: int = 1
     #: How long no connection tries Fast Open once it failed towards three destinations in a row; doubled each time it
     #: happens again, up to 64 times as long (RFC 7413 section 4.1.3.1). 0 = only the paths that failed rest.
     fast_open_blackhole: int = 3600 * SECOND
@@ -171,6 +173,7 @@ _BOUNDS: Final = (
     ("last_port", 1, 65535),
     ("fast_open_cache", 0, 1_000_000),
     ("fast_open_key_lifetime", 0, (1 << 62) - 1),
+    ("fast_open_failures", 1, 1000),
     ("fast_open_blackhole", 0, 365 * 24 * 3600 * SECOND),
     ("udp_rcv_buf", 256, 1 << 40),
     ("udp_snd_buf", 256, 1 << 40),

@@ -149,7 +149,7 @@ class Host(UdpHost):
         self.orphans: OrderedDict[Path, None] = OrderedDict()
         self.tcp_bound: BoundPorts = BoundPorts()
         self.fast_open: FastOpenCache = FastOpenCache(
-            self.counters.tcp, config.fast_open_cache, config.fast_open_blackhole
+            self.counters.tcp, config.fast_open_cache, config.fast_open_blackhole, config.fast_open_failures
         )
         self.fast_open_keys: FastOpenKeys = FastOpenKeys(secret, config.fast_open_key_lifetime, config.fast_open_mac)
 

@@ -292,6 +292,8 @@ def _control(
     if sacked and not acked and board.newest is not None and not board.newest_retransmitted:
         # In a recovery SACKs are all the news there is for a round trip or more.
         t.rtt.sample(now, now - board.newest_sent_at, _samples_a_round(t))
+    # Without SACK duplicate ACKs have told already that some of what is acknowledged left the network.
+    told = 0 if t.sack_ok else min(t.reno_sacked, max(0, t.fresh_acked - t.snd_mss))
     lost = after_ack(t, now, acked, sacked, duplicate, t.dsack_end)
     if t.ecn is not None and ecn.feedback(t, now, seg, start, t.fresh_acked + sacked, acked):
         on_mark(t, now)
@@ -302,6 +304,7 @@ def _control(
     sample.acked = acked
     sample.sacked = sacked
     sample.newly_delivered = t.fresh_acked + sacked
+    sample.fresh = t.fresh_acked - told
     sample.newly_lost = lost
     has_rtt = board.newest is not None and not board.newest_retransmitted and not board.acked_ever_retransmitted
     sample.rtt = now - board.newest_sent_at if has_rtt else -1
@@ -309,12 +312,14 @@ def _control(
     sample.min_rtt = t.rtt.min_rtt if t.rtt.samples else 0
     sample.prior_in_flight = flight
     sample.in_flight = t.pipe()
-    # A window is "used" when it stopped the sender, or, in slow start where it doubles, when half of it was filled.
-    sample.cwnd_limited = t.cwnd_limited or (t.cc.cwnd < t.cc.ssthresh and 2 * flight > t.cc.cwnd)
+    # A window is "used" when it stopped the sender, or, in slow start where it doubles, when half of it was filled in
+    # the round trip that is acknowledged: each of its ACKs says the same of the path (RFC 7661 section 4.3: pipeACK).
+    sample.cwnd_limited = t.cwnd_limited or (t.cc.cwnd < t.cc.ssthresh and 2 * t.flight_most > t.cc.cwnd)
     sample.in_recovery = t.congestion in (RECOVERY, CWR)
     sample.round_start = acked > 0 and t.snd_una >= t.round_end
     if sample.round_start:
         t.round_end = t.snd_nxt
+        t.flight_most = flight
     if t.ecn is not None:
         sample.ce_bytes = ecn.take_ce(t)
         if t.ecn.hold:

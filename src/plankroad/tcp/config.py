@@ -15,6 +15,12 @@ ECN_OPTIONS_DUE: Final = "due"
 ECN_OPTIONS_ALWAYS: Final = "always"
 ECN_OPTIONS_NEVER: Final = "never"
 
+REDUCE_FROM_FLIGHT: Final = "flight"
+REDUCE_FROM_CWND: Final = "cwnd"
+
+WINDOW_PROBE_OCTET: Final = "octet"
+WINDOW_PROBE_EMPTY: Final = "empty"
+
 NAGLE_OFF: Final = "off"
 NAGLE_CLASSIC: Final = "classic"
 NAGLE_MINSHALL: Final = "minshall"
@@ -56,6 +62,9 @@ class TcpConfig:
     # Sending
     #: "minshall" (at most one small segment unacknowledged), "classic" (RFC 9293 section 3.7.4) or "off" (TCP_NODELAY).
     nagle: str = NAGLE_MINSHALL
+    #: What asks a peer whose window is zero (RFC 9293 section 3.8.6.1): "octet", one of new data, or "empty", a segment
+    #: without any from before the window, which makes the peer answer too; Linux sends those.
+    window_probe: str = WINDOW_PROBE_OCTET
     #: Only full segments are sent, for at most `cork_limit` (TCP_CORK).
     cork: bool = False
     cork_limit: int = 200 * MILLISECOND
@@ -64,11 +73,18 @@ class TcpConfig:
     congestion_control: str = "cubic"
     #: Spread what the window allows over the round trip, where the algorithm does not object.
     pacing: bool = True
+    #: Super-segments as Linux makes them: each ends with PSH, so that a receiver that joins segments passes them on at
+    #: once, and holds so many segments, or a millisecond of what cwnd comes to if that is more; half of cwnd at most.
+    #: 0: as large as windows and link allow, with PSH on the last octet that waits (MUST-61) alone.
+    push_bursts: int = 0
     #: Initial window in segments (RFC 6928).
     initial_window: int = 10
     #: L of RFC 3465 section 2.3: the segments that one ACK adds to cwnd in slow start at most, where nothing is paced.
-    #: 0: all that it acknowledges, as Linux does; then an ACK for many segments lets a burst out.
+    #: 0: all that it is the first news of, as Linux does; then an ACK for many segments lets a burst out.
     slow_start_limit: int = SLOW_START_LIMIT
+    #: After a loss or mark ssthresh comes from "flight", what was in flight (RFC 5681 equation (4)), or from "cwnd",
+    #: even where the program did not fill it: RFC 9438 section 4.6 allows that, and Linux does it.
+    reduce_from: str = REDUCE_FROM_FLIGHT
     #: Shrink cwnd to the initial window after an idle period longer than RTO (RFC 5681 section 4.1). Off: it is kept
     #: for five minutes, as one that has to prove itself (RFC 7661).
     idle_restart: bool = True
@@ -79,6 +95,8 @@ class TcpConfig:
     #: A peer that names a smaller MSS than this gets segments of this size: below 48 bytes headers outweigh the data,
     #: and queues are made of little else. 1 keeps to whatever it names (MUST-16).
     least_mss: int = 48
+    #: Offer no larger MSS than the path's MTU allows: routes are often the same both ways. Off: what the link carries.
+    offer_path_mss: bool = False
     #: Path MTU discovery without ICMP (RFC 4821, RFC 8899). "black_hole": when timeouts suggest that large packets
     #: vanish, segments become small and the largest size that arrives is searched for. "on": it is searched for from
     #: the beginning, from `mtu_base` upwards. "off": ICMP alone.
@@ -90,6 +108,8 @@ class TcpConfig:
     path_mtu_discovery: bool = True
     window_scaling: bool = True
     timestamps: bool = True
+    #: Drop segments without timestamps where they were agreed on (RFC 7323 section 3.2: SHOULD).
+    timestamps_required: bool = True
     sack: bool = True
     #: Report duplicates (RFC 2883).
     dsack: bool = True
@@ -116,6 +136,9 @@ class TcpConfig:
     delayed_ack: int = 40 * MILLISECOND
     #: Segments acknowledged at once when a connection starts, while the sender's window is small.
     quick_acks: int = 16
+    #: Leave those out while the program answers: what it sends within `delayed_ack` of what came takes the next
+    #: acknowledgements along. Until one of them had to be sent by itself, as on Linux.
+    interactive_acks: bool = False
 
     # Retransmission
     #: RFC 6298 (2.1): before there is a sample.
@@ -142,10 +165,13 @@ class TcpConfig:
     syn_timeout: int = 180 * SECOND
     #: SYN retransmissions after which an attempt to connect is given up (TCP_SYNCNT), 0 = `syn_timeout` alone rules.
     syn_retries: int = 0
-    #: SYN retransmissions after which a standing soft ICMP error ends an attempt to connect, 0 = never. RFC 5461.
+    #: SYN retransmissions after which a standing soft ICMP error ends an attempt to connect (RFC 5461), 0 = never. -1:
+    #: any ICMP error ends a connection before it is established, at once.
     syn_soft_error_retries: int = 2
-    #: User timeout (TCP_USER_TIMEOUT): bounds R2 and keep-alive; 0 = R2 alone. Offered to the peer (RFC 5482) if > 0.
+    #: User timeout (TCP_USER_TIMEOUT): bounds R2 and keep-alive; 0 = R2 alone.
     user_timeout: int = 0
+    #: Tell the peer of it (RFC 5482).
+    user_timeout_offered: bool = True
     #: Adopt the peer's user timeout option (RFC 5482 section 3.1: CHANGEABLE).
     user_timeout_changeable: bool = True
     #: Bounds on what is adopted from the peer: RFC 5482 section 3.1, L_LIMIT and U_LIMIT.
@@ -224,6 +250,10 @@ class TcpConfig:
                 f"TcpConfig.accurate_ecn_options is {self.accurate_ecn_options!r}; "
                 'it must be "due", "always" or "never"'
             )
+        if self.reduce_from not in (REDUCE_FROM_FLIGHT, REDUCE_FROM_CWND):
+            raise ValueError(f'TcpConfig.reduce_from is {self.reduce_from!r}; it must be "flight" or "cwnd"')
+        if self.window_probe not in (WINDOW_PROBE_OCTET, WINDOW_PROBE_EMPTY):
+            raise ValueError(f'TcpConfig.window_probe is {self.window_probe!r}; it must be "octet" or "empty"')
         if self.tos & 3:
             raise ValueError(
                 f"TcpConfig.tos is {self.tos}; its lower two bits are not the program's: TcpConfig.ecn rules them"
@@ -272,6 +302,7 @@ _BOUNDS: Final = (
     ("rcv_buf_max", 1024, 65535 << MAX_WIND_SHIFT),
     ("cork_limit", MILLISECOND, 60 * SECOND),
     ("initial_window", 1, 1000),
+    ("push_bursts", 0, 1000),
     ("slow_start_limit", 0, 1 << 30),
     ("least_mss", 1, 536),
     ("ttl", 1, 255),
@@ -286,7 +317,7 @@ _BOUNDS: Final = (
     ("r2", 0, _FOREVER),
     ("syn_timeout", SECOND, _FOREVER),
     ("syn_retries", 0, 1000),
-    ("syn_soft_error_retries", 0, 1000),
+    ("syn_soft_error_retries", -1, 1000),
     ("user_timeout", 0, _FOREVER),
     ("user_timeout_min", 0, _FOREVER),
     ("user_timeout_max", 0, _FOREVER),

@@ -437,7 +437,7 @@ class Connection(Endpoint):
             t.quick_acks = config.quick_acks
         elif name == "user_timeout":
             t.user_timeout = config.user_timeout
-            t.user_timeout_due = config.user_timeout > 0
+            t.user_timeout_due = config.user_timeout > 0 and config.user_timeout_offered
             limit = t.timeout_limit()
             owed = t.unanswered_since >= 0 and t.state not in (CLOSED, TIME_WAIT)
             t.timers[TIMER_USER] = t.unanswered_since + limit if owed and config.user_timeout else NEVER

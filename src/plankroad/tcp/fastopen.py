@@ -140,6 +140,8 @@ def on_answer(t: Tcb, now: int, seg: Segment, acked: int, crossed: bool) -> None
         renewed = True
         t.counters.fast_open_cookies_received += 1
         cache.learn(local, remote, cookie, seg.fast_open_exp, seg.mss)
+    elif option is not None and option.bare:
+        cache.learn_bare(local, remote, seg.mss)
     elif seg.mss:
         cache.learn_mss(local, remote, seg.mss)
     if acked or (renewed and state == FAST_OPEN_ASKING):

@@ -61,6 +61,7 @@ class FastOpenCache:
 
     Bounded: of each kind `limit` are kept, those used last. 0: there is no Fast Open. `blackhole`: nanoseconds that the
     whole host rests after failures towards several destinations in a row, doubled each time; 0: it never does.
+    `failures`: so many in a row make a path rest.
     """
 
     __slots__ = (
@@ -71,10 +72,12 @@ class FastOpenCache:
         "blackhole_count",
         "blackhole_until",
         "counters",
+        "failures",
         "limit",
     )
 
-    def __init__(self, counters: TcpCounters, limit: int, blackhole: int) -> None:
+    def __init__(self, counters: TcpCounters, limit: int, blackhole: int, failures: int = 1) -> None:
+        self.failures: int = failures
         self.counters: TcpCounters = counters
         self.limit: int = limit
         self.blackhole: int = blackhole
@@ -140,6 +143,13 @@ class FastOpenCache:
         if found is not None:
             found.mss = mss
 
+    def learn_bare(self, local: bytes, remote: bytes, mss: int) -> None:
+        """`learn_mss` where no cookie was asked for, nor is one kept."""
+        if mss and (local, remote) not in self._cookies:
+            self.learn(local, remote, b"", False, mss)
+        elif mss:
+            self.learn_mss(local, remote, mss)
+
     def worked(self, local: bytes, remote: bytes, port: int) -> None:
         """The SYN with the option came through and was answered as it should be."""
         self._rests.pop((local, remote, port), None)
@@ -174,8 +184,10 @@ class FastOpenCache:
             # That was long ago.
             rest.count = 0
         self._rests[key] = rest
-        rest.until = now + min(REST_FIRST << min(rest.count, 20), REST_MOST)
         rest.count += 1
+        rest.until = now
+        if rest.count >= self.failures:
+            rest.until = now + min(REST_FIRST << min(rest.count - self.failures, 20), REST_MOST)
         if lost:
             self._lost(now, remote)
 

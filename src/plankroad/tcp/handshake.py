@@ -256,6 +256,9 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
         on_answer(t, now, seg, ack - t.iss - 1, False)
         syn_acknowledged(t, now, seg, ack)
         t.snd_wl2 = t.snd_una
+        if len(t.snd_buf) > 0:
+            # What waits takes the ACK of this along.
+            t.last_text = now
         establish(t, now)
         if t.ecn is not None:
             ecn.established(t, now, None)

@@ -6,7 +6,7 @@ import errno
 from typing import Final
 
 from plankroad.endpoint import EVENT_SOFT_ERROR
-from plankroad.tcp.constants import CLOSED, LISTEN, SYN_SENT, TIME_WAIT
+from plankroad.tcp.constants import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT, TIME_WAIT
 from plankroad.tcp.ending import end_connection
 from plankroad.tcp.fastopen import on_too_big
 from plankroad.tcp.seq import unwrap
@@ -65,6 +65,11 @@ def handle_icmp(t: Tcb, now: int, kind: int, seq: int) -> bool:
     if kind == FRAGMENTATION_NEEDED:
         if t.fast_open:
             on_too_big(t)
+        return True
+    if t.config.syn_soft_error_retries < 0 and t.state in (SYN_SENT, SYN_RECEIVED):
+        # RFC 5461 section 4.1, without waiting for a second attempt.
+        t.counters.icmp_hard_errors += 1
+        end_connection(t, now, errno_of(kind))
         return True
     hard = kind in (PROTOCOL_UNREACHABLE, PORT_UNREACHABLE)
     if hard and t.state == SYN_SENT:

@@ -6,7 +6,9 @@ from typing import Final
 
 from plankroad.tcp.cc.base import INITIAL_SSTHRESH
 from plankroad.tcp.constants import (
+    CLOSED,
     CWR,
+    ESTABLISHED,
     FAST_OPEN_ACTIVE,
     FAST_OPEN_PASSIVE,
     LOSS,
@@ -61,7 +63,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "ato": t.config.delayed_ack // MICROSECOND,
         "snd_mss": mss,
         "rcv_mss": t.rcv_mss,
-        "advmss": t.link_mss,
+        "advmss": min(t.link_mss, t.config.max_segment) if t.config.max_segment else t.link_mss,
         "pmtu": t.path_mss + (40 if len(t.local_addr) == 4 else 60),
         "unacked": unacked,
         "sacked": sacked,
@@ -90,8 +92,10 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "total_retrans": t.retransmitted_segments,
         "total_rto": t.timeouts,
         "dsack_dups": t.dsacks_received,
-        "reord_seen": int(t.rack.reordering_seen),
-        "delivered": _segments(t.delivered, mss),
+        "reordering": t.rack.reordering,
+        "reord_seen": t.rack.reordered,
+        # Our SYN is one of them.
+        "delivered": _segments(t.delivered, mss) + (1 if _syn_arrived(t) else 0),
         "delivered_ce": e.s_cep - 5 if e is not None else 0,
         "delivered_ce_bytes": e.ce_octets if e is not None else 0,
         "delivered_e0_bytes": e.s_e0b - 1 if e is not None else 0,
@@ -103,10 +107,18 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "pacing_rate": t.pacing_rate,
         "delivery_rate": t.delivery_rate,
         "delivery_rate_app_limited": int(t.app_limited > 0),
+        "last_data_recv": (now - t.last_text) // 1_000_000 if t.last_text >= 0 else 0,
+        "last_data_sent": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else 0,
+        "last_ack_recv": (now - t.last_received) // 1_000_000,
         "last_data_sent_ms": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else -1,
         "last_segment_received_ms": (now - t.last_received) // 1_000_000,
         "timer": " ".join(f"{name}:{(when - now) / SECOND:.3f}s" for name, when in timers.items()),
     }
+
+
+def _syn_arrived(t: Tcb) -> bool:
+    """The peer has acknowledged our SYN."""
+    return t.state >= ESTABLISHED or (t.state == CLOSED and t.snd_una > t.iss)
 
 
 def _counts(t: Tcb) -> tuple[int, int, int, int]:

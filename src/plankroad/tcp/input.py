@@ -64,9 +64,10 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         if not seg.has_ts:
             # RFC 7323 section 3.2: "If a non-<RST> segment is received without a TSopt, a TCP SHOULD silently drop the
             # segment."
-            t.counters.paws_rejected += 1
-            return
-        if _paws_rejects(t, now, seg):
+            if t.config.timestamps_required:
+                t.counters.paws_rejected += 1
+                return
+        elif _paws_rejects(t, now, seg):
             return
 
     # First, the sequence number.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from plankroad.tcp import ecn, pacing, plpmtud, prr, rate, tlp, undo
-from plankroad.tcp.config import NAGLE_CLASSIC
+from plankroad.tcp.config import NAGLE_CLASSIC, WINDOW_PROBE_EMPTY
 from plankroad.tcp.constants import (
     CLOSED,
     CWR,
@@ -178,6 +178,8 @@ def _most(t: Tcb, mss: int) -> int:
         return mss
     if t.pacing_rate:
         limit = min(limit, max(t.pace_burst, pacing.quantum(t)))
+    if t.config.push_bursts:
+        limit = min(limit, pacing.push_burst(t))
     return max(limit - limit % mss, mss)
 
 
@@ -297,6 +299,10 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.snd_nxt = end
     t.snd_max = max(t.snd_max, end)
     t.last_sent = now
+    if t.config.interactive_acks and t.last_text >= 0 and now - t.last_text < t.config.delayed_ack:
+        t.interactive = True
+    if pipe + length > t.flight_most:
+        t.flight_most = pipe + length
     if t.probe_due == PROBE_TAIL:
         # This is news enough.
         t.probe_due = PROBE_NONE
@@ -389,10 +395,13 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     seg = segment(t, now, start, flags, payload)
     if len(payload) > mss:
         seg.gso_size = mss
+        if t.config.push_bursts:
+            seg.flags |= PSH
     if t.ecn is not None:
         ecn.mark_data(t, seg, start, end)
     arm_retransmit(t, now)
-    if t.congestion in (OPEN, CWR) and start + len(payload) >= t.snd_nxt:
+    if t.congestion in (OPEN, CWR) and end >= t.snd_nxt:
+        # A FIN is news too.
         tlp.schedule(t, now)
     return seg
 
@@ -409,6 +418,8 @@ def _probe(t: Tcb, now: int) -> Segment | None:
         return segment(t, now, t.snd_nxt - 1, ACK, b"")
     t.counters.zero_window_probes += 1
     seq = t.snd_una
+    if t.config.window_probe == WINDOW_PROBE_EMPTY and t.scoreboard.is_empty():
+        return segment(t, now, seq - 1, ACK, b"")
     if seq < t.snd_buf.end:
         # RFC 9293 section 3.8.6.1: "The sending TCP peer MUST regularly transmit at least one octet of new data (if
         # available), or retransmit to the receiving TCP peer even if the send window is zero, in order to 'probe'

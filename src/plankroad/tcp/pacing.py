@@ -55,6 +55,13 @@ def quantum(t: Tcb) -> int:
     return max(t.pacing_rate * _BURST // SECOND, least)
 
 
+def push_burst(t: Tcb) -> int:
+    """The most that a super-segment holds where each ends with PSH (`TcpConfig.push_bursts`), in bytes."""
+    window = t.window()
+    rate = 2 * window * _BURST // t.rtt.srtt if t.rtt.srtt > 0 else 0
+    return min(max(rate, t.config.push_bursts * t.snd_mss), window >> 1)
+
+
 def on_sent(t: Tcb, now: int, length: int, pipe: int) -> None:
     """`length` octets leave; `pipe` were in flight before them."""
     if t.pace_burst <= 0 or t.pace_at < now - _CREDIT:

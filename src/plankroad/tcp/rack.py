@@ -25,7 +25,8 @@ _MAX_MULT: Final = 255
 class Rack:
     """RACK.xmit_ts and RACK.end_seq of the segment sent last among those delivered, and the reordering window.
 
-    Times are ns, sequence numbers absolute. `dsack_round`: -1 is None.
+    Times are ns, sequence numbers absolute. `dsack_round`: -1 is None. `reordering`: by how many segments the path was
+    seen to reorder, 3 at least; `reordered`: how often. They are told and not used: the window is one of time.
     """
 
     __slots__ = (
@@ -33,6 +34,8 @@ class Rack:
         "end_seq",
         "reo_wnd_mult",
         "reo_wnd_persist",
+        "reordered",
+        "reordering",
         "reordering_seen",
         "rtt",
         "xmit_ts",
@@ -43,6 +46,8 @@ class Rack:
         self.end_seq: int = 0
         self.rtt: int = 0
         self.reordering_seen: bool = False
+        self.reordering: int = DUP_THRESH
+        self.reordered: int = 0
         self.reo_wnd_mult: int = 1
         self.reo_wnd_persist: int = 0
         self.dsack_round: int = -1
@@ -58,9 +63,14 @@ def update(t: Tcb, now: int) -> None:
         if at > rack.xmit_ts or (at == rack.xmit_ts and board.rack_end > rack.end_seq):
             rack.xmit_ts = at
             rack.end_seq = board.rack_end
-    if board.reordered and not rack.reordering_seen:
-        rack.reordering_seen = True
-        t.counters.reordering_seen += 1
+    if board.reordered:
+        rack.reordered += 1
+        distance = (board.fack - board.reordered_from + t.snd_mss - 1) // t.snd_mss
+        if distance > rack.reordering:
+            rack.reordering = distance
+        if not rack.reordering_seen:
+            rack.reordering_seen = True
+            t.counters.reordering_seen += 1
 
 
 def on_dsack(t: Tcb) -> None:

@@ -58,6 +58,10 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             # show that data was lost."
             t.counters.data_after_close += 1
             abort_connection(t, now, errno.ECONNRESET)
+            # Section 3.5.2: "If the incoming segment has an ACK field, the reset takes its sequence number from the ACK
+            # field of the segment". A peer that missed our FIN takes no other (RFC 5961 section 3.2).
+            t.reset_seq = seg.ack
+            t.reset_with_ack = False
             return
         if start == t.rcv_nxt:
             _in_order(t, now, seg, payload)
@@ -80,6 +84,7 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
 def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     length = len(payload)
     queue(t, payload)
+    t.last_text = now
     size = seg.gso_size if seg.gso_size else length
     if size > t.rcv_mss:
         t.rcv_mss = size
@@ -101,7 +106,7 @@ def _in_order(t: Tcb, now: int, seg: Segment, payload: bytes) -> None:
     # SHOULD send an immediate ACK when it receives a data segment that fills in all or part of a gap".
     if filled_gap or t.ack_octets >= 2 * t.rcv_mss:
         acknowledge(t)
-    elif t.quick_acks > 0:
+    elif t.quick_acks > 0 and not t.interactive:
         t.quick_acks -= 1
         acknowledge(t)
     elif t.timers[TIMER_DELAYED_ACK] == NEVER:

@@ -13,6 +13,7 @@ from plankroad.tcp import ecn, frto, plpmtud, prr, rack, tlp, undo
 from plankroad.tcp.cc.base import ECN as SIGNAL_ECN
 from plankroad.tcp.cc.base import LOSS as SIGNAL_LOSS
 from plankroad.tcp.cc.base import TIMEOUT as SIGNAL_TIMEOUT
+from plankroad.tcp.config import REDUCE_FROM_CWND
 from plankroad.tcp.constants import (
     CWR,
     DUP_THRESH,
@@ -177,6 +178,8 @@ def _flight_size(t: Tcb) -> int:
     flight = t.flight_size() - t.limited_sent
     t.limited_sent = 0
     cwnd = t.cc.cwnd
+    if t.config.reduce_from == REDUCE_FROM_CWND:
+        return cwnd
     return cwnd if t.cwnd_limited or flight > cwnd else flight
 
 

@@ -89,6 +89,7 @@ class Scoreboard:
         "rack_sent_at",
         "ranges",
         "reordered",
+        "reordered_from",
         "retransmit_hint",
         "retransmitted",
         "sack_limit",
@@ -126,6 +127,7 @@ class Scoreboard:
         self.rack_sent_at: int = -1  # the same among those of which RACK knows which transmission arrived
         self.rack_end: int = 0
         self.reordered: bool = False  # an original below what had arrived before
+        self.reordered_from: int = 0  # the lowest of them begins here
         self.original_start: int = -1  # start of the lowest delivered range that was sent only once
         self.acked_first_sent_at: int = -1  # earliest and latest transmission of an octet sent only once
         self.acked_last_sent_at: int = -1
@@ -309,8 +311,9 @@ class Scoreboard:
         else:
             # Step 3: "Else if Segment.end_seq < RACK.fack AND Segment.retransmitted is FALSE:
             # RACK.reordering_seen = TRUE". Within one ACK the order is that of the numbers.
-            if end < self.fack:
+            if end < self.fack and (not self.reordered or sent.start < self.reordered_from):
                 self.reordered = True
+                self.reordered_from = sent.start
             if self.original_start < 0 or sent.start < self.original_start:
                 self.original_start = sent.start
         if at > self.newest_sent_at or (at == self.newest_sent_at and end > self.newest_end):

@@ -139,6 +139,12 @@ def reset(t: Tcb, now: int) -> Segment:
     if t.reset_with_ack:
         seg.flags = RST | ACK
         seg.ack = t.rcv_nxt & MASK32
+        if t.ts_ok:
+            # RFC 7323 section 5.2: "If an <RST> is being generated because of a user abort, and Snd.TS.OK is set, then
+            # a Timestamps option SHOULD be included in the <RST>."
+            seg.has_ts = True
+            seg.ts_val = t.ts_now(now)
+            seg.ts_ecr = t.ts_recent
     seg.tos = t.tos
     t.counters.resets_sent += 1
     t.counters.segments_sent += 1
@@ -160,6 +166,8 @@ def syn(t: Tcb, now: int) -> Segment:
     config = t.config
     # MUST-14, SHLD-5; MUST-67: from what the link can carry to us.
     seg.mss = max(min(t.link_mss, 65535), 1)
+    if config.offer_path_mss:
+        seg.mss = max(min(seg.mss, t.path_mss), 1)
     if config.max_segment:
         seg.mss = min(seg.mss, config.max_segment)
     if t.ws_ok:
@@ -169,7 +177,7 @@ def syn(t: Tcb, now: int) -> Segment:
         seg.has_ts = True
         seg.ts_val = t.ts_now(now)
         seg.ts_ecr = t.ts_recent if answering else 0
-    if t.user_timeout:
+    if t.user_timeout and t.user_timeout_due:
         seg.user_timeout = user_timeout_option(t.user_timeout)
     if t.syn_sent_at < 0:
         # Before ECN, whose option takes what room there is.

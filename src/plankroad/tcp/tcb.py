@@ -111,6 +111,7 @@ class Tcb:
         "fast_open_option",
         "fin_seq",
         "first_sent_at",
+        "flight_most",
         "force_retransmit",
         "fresh_acked",
         "frto",
@@ -118,12 +119,14 @@ class Tcb:
         "gso_max",
         "high_new",
         "initial_window",
+        "interactive",
         "irs",
         "iss",
         "keepalive_probes",
         "last_ack_sent",
         "last_received",
         "last_sent",
+        "last_text",
         "limited_sent",
         "link_mss",
         "listener",
@@ -309,6 +312,7 @@ class Tcb:
         self.rcv_eof: bool = False  # the FIN was reached
         self.reassembly: Reassembly = Reassembly()
         self.last_received: int = 0
+        self.last_text: int = -1  # when data came in order last, -1 never
 
         # Sizes of segments, without the TCP header; snd_mss also without the options every segment carries
         ip_header = 20 if len(local_addr) == 4 else 40
@@ -341,6 +345,7 @@ class Tcb:
         self.ack_octets: int = 0  # octets received since the last acknowledgement
         self.ack_segments: int = 0  # segments likewise
         self.quick_acks: int = config.quick_acks
+        self.interactive: bool = False  # the program answers what comes
         self.dsacks: list[tuple[int, int]] = []  # duplicates not yet reported
         self.challenge_count: int = 0
         self.challenge_window: int = 0  # when the second began in which challenge_count were sent
@@ -376,6 +381,7 @@ class Tcb:
         self.cwnd_filled_at: int = 0  # when cwnd was last filled, or its use last looked at
         self.cwnd_used: int = 0  # the most that was in flight since
         self.round_end: int = iss
+        self.flight_most: int = 0  # the most that was in flight in this round trip and the one before
         self.delivered: int = 0  # octets known to have arrived, each once
         self.delivered_at: int = 0  # when the last of them became known
         self.first_sent_at: int = 0  # when the packet was sent that the latest rate sample begins with
@@ -405,7 +411,8 @@ class Tcb:
         self.trouble_reported: bool = False  # R1 was passed
         self.unanswered_since: int = -1  # since when the peer owes an answer
         self.user_timeout: int = config.user_timeout
-        self.user_timeout_due: bool = config.user_timeout > 0  # our option is still to be sent
+        # Our option is still to be sent.
+        self.user_timeout_due: bool = config.user_timeout > 0 and config.user_timeout_offered
         self.adopted_user_timeout: int = 0
         self.syn_pending: bool = False
         self.syn_sent_at: int = -1

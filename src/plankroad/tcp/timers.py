@@ -63,6 +63,7 @@ def _expired(t: Tcb, now: int, timer: int) -> None:
         on_reorder_timer(t, now)
     elif timer == TIMER_DELAYED_ACK:
         t.counters.delayed_acks += 1
+        t.interactive = False
         acknowledge(t)
     elif timer == TIMER_PERSIST:
         _persist(t, now)

@@ -218,7 +218,8 @@ class FastOpenWrite(Operation):
     """sendto with MSG_FASTOPEN, or the first write after a connect that TCP_FASTOPEN_CONNECT put off (RFC 7413).
 
     Where the SYN takes data along and the call must not wait it returns with what the SYN took; else it goes on, once
-    the handshake is over, as a write.
+    the handshake is over, as a write, whose data is there before: the first ACK takes it along. On a socket whose
+    handshake is over and was not heard of yet it is a write, as the second call of connect would succeed.
     """
 
     __slots__ = ("begun", "flags", "name", "sock", "write")
@@ -237,8 +238,7 @@ class FastOpenWrite(Operation):
     def step(self) -> int | None:
         sock = self.sock
         write = self.write
-        if not self.begun:
-            self.begun = True
+        if not self.begun and (sock.conn is None or not sock.connecting or not sock.connected()):
             sock.deferred = None
             if sock.conn is not None and sock.connecting and sock.connected():
                 # The handshake is over, as this call is the first to be told: it is a write like any other.
@@ -246,15 +246,18 @@ class FastOpenWrite(Operation):
             sock.open(self.name, True)
             conn = sock.conn
             assert conn is not None
-            if conn.awaits_write():
-                if write.data:
-                    write.at = conn.send(sock.table.now(), write.data)
-                else:
-                    release_syn(conn.tcb)
-                    conn.wake()
-                # The SYN leaves, and shows how much it takes.
-                sock.table.push()
+            table = sock.table
+            waits = self.timeout > 0
+            if write.data and (waits or conn.awaits_write()):
+                write.at = conn.send(table.now(), write.data)
+            elif conn.awaits_write():
+                release_syn(conn.tcb)
+                conn.wake()
+            # The SYN leaves, and shows how much it takes.
+            table.push()
+            if not waits:
                 write.at -= conn.take_back()
+        self.begun = True
         if sock.connecting and not sock.connected():
             return None
         return write.step()

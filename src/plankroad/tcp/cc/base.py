@@ -36,6 +36,7 @@ class AckSample:
     `now`: when it came.
     `acked`: bytes newly acknowledged cumulatively, those that SACK had reported before included. `sacked`: bytes newly
     acknowledged selectively. `newly_delivered`: bytes of which this ACK is the first news that they arrived.
+    `fresh`: of those in `acked`, the bytes that nothing had told of, without SACK not even duplicate ACKs; -1 unknown.
     `newly_lost`: bytes that were found lost because of this ACK.
     `rtt`: the round trip measured by this ACK, -1 where it gave none. `srtt`, `min_rtt`: the connection's, 0 unknown.
     `prior_in_flight`: bytes in flight before this ACK; `in_flight`: after it, the losses it showed taken off.
@@ -60,6 +61,7 @@ class AckSample:
         "cwnd_limited",
         "delivered",
         "delivery_rate",
+        "fresh",
         "in_flight",
         "in_recovery",
         "lost",
@@ -105,6 +107,7 @@ class AckSample:
         tx_in_flight: int = 0,
         rate_lost: int = 0,
         app_limited: bool = False,
+        fresh: int = -1,
     ) -> None:
         self.now = now
         self.acked = acked
@@ -129,6 +132,7 @@ class AckSample:
         self.tx_in_flight = tx_in_flight
         self.rate_lost = rate_lost
         self.app_limited = app_limited
+        self.fresh = fresh
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -390,6 +394,8 @@ class CongestionControl:
             # RFC 3465 section 2.3: L bounds the burst that one ACK lets out. With pacing there is none, and RFC 9406
             # section 4.3 has no limit then either.
             increment = min(acked, self.slow_start_limit * self.smss)
+            if self.slow_start_limit >= MAX_CWND and sample.fresh >= 0:
+                increment = min(increment, sample.fresh)
         room = self.ssthresh - self.cwnd
         if increment < room:
             self.cwnd = min(self.cwnd + increment, MAX_CWND)

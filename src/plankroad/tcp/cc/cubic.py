@@ -121,6 +121,8 @@ class Cubic(CongestionControl):
             return super().slow_start(sample, acked)
         # RFC 9406 section 4.2: cwnd = cwnd + min(N, L * SMSS), a quarter of it in CSS. L is infinite with pacing.
         increment = acked if self.paced else min(acked, max(hystart.limit, self.slow_start_limit) * self.smss)
+        if self.slow_start_limit >= MAX_CWND and sample.fresh >= 0:
+            increment = min(increment, sample.fresh)
         if hystart.phase == CONSERVATIVE:
             increment = max(increment // CSS_GROWTH_DIVISOR, 1)
         self.cwnd = min(self.cwnd + increment, MAX_CWND, self.ssthresh)
