@@ -15,6 +15,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from tests.attacks.kit import ATTACKER, SERVER4, SERVER6, Figure, Peer, Target, attack, growth, hold
@@ -73,7 +74,7 @@ def elsewhere(seed: str, what: str) -> list[float]:
         "import json, sys; from tests.attacks import test_demux as d; "
         f"print(json.dumps(d.report({what!r}, json.load(sys.stdin))))"
     )
-    environment = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=os.pathsep.join([os.getcwd(), *sys.path]))
+    environment = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,

@@ -152,7 +152,8 @@ def fast_open_flood() -> list[Figure]:
     net = Target(StackConfig(tcp=TcpConfig(fast_open_queue=limit)))
     cookie = net.b.fast_open_keys.cookie(net.now, ATTACKER, SERVER4, 8)
     most = worked = 0
-    for number in range(volume(2000, 500)):
+    count = volume(2000, 500)
+    for number in range(count):
         seg = Segment(1024 + number, 80, 5000 + number, 0, SYN, 1000, b"GET /" + bytes(500))
         seg.mss = 1460
         seg.fast_open = cookie
@@ -164,7 +165,7 @@ def fast_open_flood() -> list[Figure]:
     return [
         Figure("connections opened without a handshake at once", most, limit),
         Figure("requests that a program saw for nothing", worked, limit),
-        Figure("requests beyond the limit not counted", 500 - limit - net.total("tcp", "fast_open_queue_full"), 0),
+        Figure("requests beyond the limit not counted", count - limit - net.total("tcp", "fast_open_queue_full"), 0),
         Figure("clients without Fast Open kept out", 1 - inside, 0),
     ]
 
