@@ -74,7 +74,8 @@ def elsewhere(seed: str, what: str) -> list[float]:
         "import json, sys; from tests.attacks import test_demux as d; "
         f"print(json.dumps(d.report({what!r}, json.load(sys.stdin))))"
     )
-    environment = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=os.pathsep.join([str(Path(__file__).parents[2]), *sys.path]))
+    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])
+    environment = dict(os.environ, PYTHONHASHSEED=seed, PYTHONPATH=places)
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=environment,
