@@ -204,7 +204,9 @@ def _duplicate_reports(d: Difference) -> bool:
             (isinstance(blocks[0][1], int) and isinstance(acked, int) and blocks[0][1] <= acked)
             or (len(blocks) > 1 and _within(blocks[0], blocks[1:]))
         )
-        lists.append(blocks[1:] if duplicate else blocks)
+        blocks = blocks[1:] if duplicate else blocks
+        # Some of Linux's repeat what is acknowledged by now.
+        lists.append([b for b in blocks if not (isinstance(b[1], int) and isinstance(acked, int) and b[1] <= acked)])
     # Fewer old blocks fit behind a report.
     shorter, longer = sorted(lists, key=len)
     return lists[0] == lists[1] or (len(longer) - len(shorter) == 1 and set(shorter) <= set(longer))
@@ -242,6 +244,12 @@ def _reset_before_fin(d: Difference) -> bool:
     )
 
 
+def _reset_behind_held(d: Difference) -> bool:
+    """The number behind the last octet that is held out of order."""
+    held = [right for answers in d.said for answer in answers for _, right in answer.sack if isinstance(right, int)]
+    return d.is_packet() and bool(d.step.flags & RST) and not d.linux and d.step.seq == max(held, default=-1)
+
+
 def _fin_ahead_after_close(d: Difference) -> bool:
     closed = any(step.kind == CLOSE for step in d.before)
     ahead = bool(d.step.flags & FIN) and not d.step.length and (d.step.from_edge or d.step.seq > d.acked())
@@ -261,7 +269,8 @@ def _held_at_close(d: Difference) -> bool:
 
 
 def _beyond_edge(d: Difference) -> bool:
-    return d.is_packet() and d.step.from_edge and d.step.seq <= 0 and d.step.seq + d.step.length >= 0
+    crosses = d.step.seq <= 0 and d.step.seq + d.step.length >= 0
+    return d.is_packet() and d.step.from_edge and (crosses or abs(d.step.seq) <= 1)
 
 
 def _before_window(d: Difference) -> bool:
@@ -387,6 +396,12 @@ EXPLANATIONS: Final[tuple[Explanation, ...]] = (
         "systems "
         "send.",
         _reset_before_fin,
+        parts=True,
+    ),
+    Explanation(
+        "a reset behind what is held",
+        "RFC 5961 section 3.2: only RCV.NXT resets. Linux also takes the right edge of the highest SACK block.",
+        _reset_behind_held,
         parts=True,
     ),
     Explanation(
