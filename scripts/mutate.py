@@ -10,7 +10,8 @@ code of one function, compiled and put in its place in the child. So a mutant co
 
 A whole run takes many hours. `--minutes` bounds it: of each file mutants are drawn at random (`--seed`), the files in
 turns, so that what was tried is a fair sample. Results gather in build/mutation/results.json and hold until the file
-changes; `--report` only shows them, `--survivors` with the changes that no test noticed.
+changes. The quickest tests are worth little where many run a line: `--again 30` tries what survived with further
+ones. `--report` only shows the results, `--survivors` with the changes that no test noticed.
 """
 
 from __future__ import annotations
@@ -191,6 +192,7 @@ class Session:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.items: list[pytest.Item] = []
+        self.known: dict[str, dict[str, Any]] = {}
         self.failed = False
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -209,7 +211,8 @@ class Session:
                     by_line.setdefault((file, number), []).append((duration, test))
         end = time.monotonic() + 60 * self.options.minutes
         known = load_results()
-        order = [mutant for mutant in schedule(self.options) if mutant.key not in known]
+        self.known = known
+        order = [mutant for mutant in schedule(self.options) if self.is_wanted(mutant)]
         print(f"{len(order)} mutants; {len(hits)} tests; seed {self.options.seed}", flush=True)
         jobs = self.options.jobs
         in_parallel(
@@ -221,6 +224,13 @@ class Session:
             part.unlink()
         RESULTS.write_text(json.dumps(known), encoding="utf-8")
         return True
+
+    def is_wanted(self, mutant: Mutant) -> bool:
+        """Not judged yet; with `--again`: survived what was tried, and there is more."""
+        before = self.known.get(mutant.key)
+        if not self.options.again:
+            return before is None
+        return before is not None and before["verdict"] == SURVIVED and bool(before["left"])
 
     def work(
         self, order: list[Mutant], by_line: dict[tuple[str, int], list[tuple[float, str]]], end: float, into: Path
@@ -239,7 +249,11 @@ class Session:
             tests = sorted(
                 {each for n in range(mutant.start, mutant.end) for each in by_line.get((mutant.file, n + 1), [])}
             )
-            verdict, test, count = self.judge(mutant, made, tests, items)
+            tried = self.known[mutant.key]["tests"] if self.options.again else 0
+            verdict, test, count = self.judge(mutant, made, tests[tried:], items)
+            if verdict == UNCOVERED and tried:
+                verdict = SURVIVED
+            count += tried
             results[mutant.key] = {
                 "file": mutant.file,
                 "stamp": stamp_of(TCP / mutant.file),
@@ -266,7 +280,7 @@ class Session:
         chosen: list[pytest.Item] = []
         spent = 0.0
         for duration, test in tests:
-            if test not in items or spent > CAP:
+            if test not in items or spent > (self.options.again or CAP):
                 continue
             spent += duration
             chosen.append(items[test])
@@ -461,6 +475,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Mutation testing of src/plankroad/tcp with tests/tcp.")
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--again", type=float, default=0, metavar="SECONDS", help="survivors: try more tests on them")
     parser.add_argument("--jobs", type=int, default=1, help="processes side by side")
     parser.add_argument("--files", default="", help="input.py,ack.py: only these")
     parser.add_argument("--report", action="store_true", help="only show what earlier runs found")
