@@ -17,7 +17,7 @@ from plankroad.tcp.constants import ESTABLISHED
 from plankroad.testing import abi
 from plankroad.testing.call import Call
 from plankroad.testing.descriptor import Description
-from plankroad.testing.tcpsocket import NO_LOWAT, TcpSocket
+from plankroad.testing.tcpsocket import TcpSocket
 from plankroad.testing.udpsocket import UdpSocket
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
@@ -191,7 +191,7 @@ def _get_tcp(sock: TcpSocket, level: int, option: int) -> int | bytes:
         if option == abi.TCP_FASTOPEN_CONNECT:
             return int(sock.fast_open_connect)
         if option == abi.TCP_NOTSENT_LOWAT:
-            return sock.notsent_lowat if sock.notsent_lowat != NO_LOWAT else 0
+            return sock.notsent_lowat
         if option == abi.TCP_INQ:
             return int(sock.inq)
         if option == abi.TCP_SYNCNT:

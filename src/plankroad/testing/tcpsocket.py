@@ -63,8 +63,8 @@ if TYPE_CHECKING:
     from plankroad.tcp.listen import Listener
     from plankroad.testing.syscalls import SyscallTable
 
-#: `notsent_lowat` of a socket that has none.
-NO_LOWAT = 0xFFFFFFFF
+#: `notsent_lowat` of a socket that chose none: the policy's is in force.
+NO_LOWAT = 0
 
 
 class TcpSocket(Description):
@@ -181,7 +181,7 @@ class TcpSocket(Description):
 
     def lowat(self) -> int:
         """TCP_NOTSENT_LOWAT in force."""
-        return self.notsent_lowat if self.notsent_lowat != NO_LOWAT else self.table.policy.notsent_lowat
+        return self.notsent_lowat or self.table.policy.notsent_lowat
 
     def notsent(self) -> int:
         """Bytes written and not sent yet."""
