@@ -41,8 +41,8 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
             # Nothing comes after a FIN.
             payload = payload[: max(0, t.rcv_fin_seq - start)]
         else:
-            # Text after a FIN that we hold and have not reached: one of the two is forged. If it is the FIN, it must not
-            # cut off the stream; if it is the text, the FIN comes again.
+            # Text after a FIN that we hold and have not reached: one of the two is forged. If it is the FIN, it must
+            # not cut off the stream; if it is the text, the FIN comes again.
             t.rcv_fin_seq = -1
     if t.reassembly.intervals and t.reassembly.intervals[0].start <= t.rcv_nxt:
         # Text that came with the SYN.
