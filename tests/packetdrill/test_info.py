@@ -95,3 +95,11 @@ def test_words_become_numbers_and_what_is_missing_is_zero() -> None:
     assert (members["tcpi_snd_wscale"], members["tcpi_rcv_wscale"]) == (7, 8)
     assert members["tcpi_busy_time"] == 0
     assert all(name.startswith("tcpi_") for name in members)
+
+
+@pytest.mark.parametrize("option", ["SO_ZEROCOPY", "SO_TIMESTAMPING"])
+def test_what_the_stack_has_no_counterpart_for_makes_a_script_not_applicable(option: str) -> None:
+    text = SERVER + f"+0 setsockopt(4, SOL_SOCKET, {option}, [1], 4) = 0\n"
+    outcome = run_text(text, "not.pkt", RunOptions("linux"))
+    assert outcome.status == "not_applicable"
+    assert option in outcome.why

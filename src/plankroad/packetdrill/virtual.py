@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Final
 
 from plankroad.link.segmentation import segment
 from plankroad.packetdrill.commands import Commands
-from plankroad.packetdrill.errors import ScriptError
+from plankroad.packetdrill.errors import NotApplicableError, ScriptError
 from plankroad.packetdrill.ground import CommandResult, Ground, Sent, Settings
 from plankroad.packetdrill.info import script_info
 from plankroad.packetdrill.machine import Machine
+from plankroad.packetdrill.not_applicable import reason
 from plankroad.packetdrill.seen import see
 from plankroad.stack.config import StackConfig
 from plankroad.stack.stack import Stack
@@ -179,6 +180,9 @@ class VirtualGround(Ground):
     # The program
 
     def start(self, kind: str, *arguments: object) -> Call:
+        why = reason(kind, arguments)
+        if why:
+            raise NotApplicableError(why)
         try:
             return self.table.start(kind, *arguments)
         except CallError as exc:

@@ -253,10 +253,11 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
         return False
     accept_syn(t, now, seg)
     if ack_ok:
+        more = t.snd_buf.end > max(t.snd_max, t.iss + 1)
         on_answer(t, now, seg, ack - t.iss - 1, False)
         syn_acknowledged(t, now, seg, ack)
         t.snd_wl2 = t.snd_una
-        if len(t.snd_buf) > 0:
+        if more:
             # What waits takes the ACK of this along.
             t.last_text = now
         establish(t, now)
