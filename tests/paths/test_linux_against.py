@@ -175,7 +175,14 @@ def test_a_grid_beside_the_kernels() -> None:
     assert linux is not None
     assert linux.seeds == (1, 2)
     assert found[0].seeds == (1, 2)
-    assert 0.7 < (ratio(found[0]) or 0) < 1.5
+    compared = ratio(found[0])
+    if linux.kept_real_time:
+        assert compared is not None
+        assert 0.7 < compared < 1.5
+    else:
+        # A machine with too much to do, twice: that is said, and nothing is compared.
+        assert compared is None
+        assert any("did not keep real time" in note for note in (*linux.notes, *found[0].notes))
     assert found[1].linux is None
     assert found[1].notes == ("no Linux: the emulator keeps real time up to 100 Mbit/s",)
     assert found[2].linux is None
