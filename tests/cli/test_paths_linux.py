@@ -58,8 +58,10 @@ def test_a_kernels_result_stands_under_linux() -> None:
         ):
             assert isinstance(one["linux"][name], int | float)
             assert isinstance(one[name], int | float)
-        assert 0.5 < one["goodput_bps"] / one["linux"]["goodput_bps"] < 2
-    assert "ours / Linux is 1.0 or more in" in result.stderr
+        if one["linux"]["kept_real_time"]:
+            assert 0.5 < one["goodput_bps"] / one["linux"]["goodput_bps"] < 2
+    if any(one["linux"]["kept_real_time"] for one in found):
+        assert "ours / Linux is 1.0 or more in" in result.stderr
 
 
 @pytest.mark.root
@@ -67,7 +69,9 @@ def test_the_table_of_a_comparison_and_of_a_shared_queue() -> None:
     result = CliRunner().invoke(cli, ["paths", *CELL, "--against", "linux", "--seeds", "2"])
     assert result.exit_code == 0, result.output
     assert "ours /" in result.stdout
-    assert "cubic: ours / Linux is" in result.stdout
+    # On a machine with too much to do nothing is compared, and that is said.
+    said = " ".join(result.output.split())
+    assert "cubic: ours / Linux is" in said or "too slow" in said, said
     result = CliRunner().invoke(cli, ["paths", *CELL, "--sharing", "linux"])
     assert result.exit_code == 0, result.output
     assert "Jain" in result.stdout

