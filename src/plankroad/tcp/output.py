@@ -301,7 +301,8 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     t.last_sent = now
     if t.config.interactive_acks and t.last_text >= 0 and now - t.last_text < t.config.delayed_ack:
         t.interactive = True
-    if pipe + length > t.flight_most:
+    if pipe + length > t.flight_most or pipe == 0:
+        # After all had been acknowledged a flight begins anew, and what the one before it filled says nothing of it.
         t.flight_most = pipe + length
     if t.probe_due == PROBE_TAIL:
         # This is news enough.
