@@ -112,8 +112,8 @@ def test_a_ping_takes_the_round_trip_of_the_cell() -> None:
         times = sorted(int(line) for line in output.split())
         assert len(times) == 25
         # 84 bytes take 7 us at 100 Mbit/s, and the emulator some tenths of a millisecond where it is not compiled and
-        # its coverage is traced. What a busy machine adds is never less than nothing: the quickest of the pings tells the
-        # path's own time, and none can be quicker than the path.
+        # its coverage is traced. What a busy machine adds is never less than nothing: the quickest of the pings tells
+        # the path's own time, and none can be quicker than the path.
         assert rtt * MILLISECOND <= times[0] <= (rtt + 1) * MILLISECOND, times
 
 
