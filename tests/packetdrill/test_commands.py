@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from plankroad.packetdrill import commands_net, commands_sysctl, commands_text
+from plankroad.packetdrill import commands_net, commands_sysctl, commands_text, sysctl_table
 from plankroad.packetdrill.commands import Commands
-from plankroad.packetdrill.commands_sysctl import Absent, Fixed, NoBearing, ReadOnly, sysctl_path, table
 from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
 from plankroad.packetdrill.machine import Machine
+from plankroad.packetdrill.sysctl_entries import Absent, Fixed, NoBearing, ReadOnly
+from plankroad.packetdrill.sysctl_table import sysctl_path, table
 from plankroad.stack.config import StackConfig
 from plankroad.stack.stack import Stack
 from plankroad.testing.abi import AF_INET, SOCK_STREAM
@@ -191,7 +192,7 @@ def test_a_listener_has_fast_open_as_tcp_fastopen_says(host: Host) -> None:
 
 def test_the_key_of_fast_open_is_read_as_linux_reads_it(host: Host) -> None:
     """Each of the four numbers has its low octet first."""
-    assert commands_sysctl.key_bytes("a0bf63f7-ed803d81-cd641d30-cebc4a90") == bytes.fromhex(
+    assert sysctl_table.key_bytes("a0bf63f7-ed803d81-cd641d30-cebc4a90") == bytes.fromhex(
         "f763bfa0813d80ed301d64cd904abcce"
     )
     with pytest.raises(ScriptError, match=r"net\.ipv4\.tcp_fastopen_key=abc"):
@@ -559,8 +560,8 @@ def test_files_that_commands_write_are_those_that_the_program_opens(host: Host) 
 def test_a_python_file_adds_commands_and_sysctls(tmp_path: Path) -> None:
     extension = tmp_path / "bsd.py"
     extension.write_text(
-        "from plankroad.packetdrill.commands_sysctl import Flag\n"
         "from plankroad.packetdrill.shell import Result\n"
+        "from plankroad.packetdrill.sysctl_entries import Flag\n"
         "def arp(machine, words, stdin):\n    return Result(out=' '.join(words) + stdin)\n"
         "COMMANDS = {'arp': arp}\n"
         "SYSCTLS = {'net.inet.tcp.sack.enable': Flag('sack')}\n"

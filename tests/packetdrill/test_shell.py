@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from plankroad.packetdrill.shell import Interpreter, Result, ShellError, arithmetic
+from plankroad.packetdrill.errors import ShellError
+from plankroad.packetdrill.shell import Interpreter, Result
+from plankroad.packetdrill.shell_arithmetic import arithmetic
 
 pytestmark = pytest.mark.either
 

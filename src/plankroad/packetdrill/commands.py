@@ -4,13 +4,13 @@
     commands.run("../common/defaults.sh && sysctl -q net.ipv4.tcp_sack=0")
 
 The tables map a command's name to a function (`machine.Command`), and the name of a sysctl or of a file under /proc
-and /sys to an entry (`commands_sysctl.Sysctl`). A name with a slash that is a file is read as a script in the same
+and /sys to an entry (`sysctl_entries.Sysctl`). A name with a slash that is a file is read as a script in the same
 shell language. What is in no table is an `UnknownCommandError` that names it; nothing is ever skipped.
 
 A Python file may add to both tables, for scripts that were written for other systems (`--commands FILE.py`):
 
-    from plankroad.packetdrill.commands_sysctl import Flag
     from plankroad.packetdrill.shell import Result
+    from plankroad.packetdrill.sysctl_entries import Flag
 
     def arp(machine, words, stdin):                       # words[0] == "arp"
         return Result(status=0, out="nobody\\n")
@@ -27,10 +27,11 @@ from pathlib import Path
 from typing import Final
 
 from plankroad.packetdrill import commands_net, commands_sysctl, commands_text
-from plankroad.packetdrill.commands_sysctl import Sysctl, sysctl_path
-from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
+from plankroad.packetdrill.errors import ScriptError, ShellError, UnknownCommandError
 from plankroad.packetdrill.machine import Command, Machine
-from plankroad.packetdrill.shell import Interpreter, Result, ShellError
+from plankroad.packetdrill.shell import Interpreter, Result
+from plankroad.packetdrill.sysctl_entries import Sysctl
+from plankroad.packetdrill.sysctl_table import sysctl_path, table
 
 #: Where the system's own programs are: `/bin/rm` is `rm`.
 _SYSTEM: Final = ("/bin/", "/sbin/", "/usr/bin/", "/usr/sbin/", "/usr/local/bin/", "/usr/local/sbin/")
@@ -42,7 +43,7 @@ class Commands:
     def __init__(self, machine: Machine, extensions: Sequence[Path] = (), pid: int = 1) -> None:
         """Raises ScriptError for an extension file that cannot be used."""
         self.machine = machine
-        machine.sysctls = {**commands_sysctl.table(), **commands_net.FILES}
+        machine.sysctls = {**table(), **commands_net.FILES}
         machine.values["pid"] = str(pid)
         self.table: dict[str, Command] = {
             **commands_text.COMMANDS,

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from plankroad.ip.routes import Route
-from plankroad.packetdrill.commands_sysctl import ReadOnly, Sysctl
-from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
+from plankroad.packetdrill.errors import ScriptError, ShellError, UnknownCommandError
 from plankroad.packetdrill.machine import Machine
-from plankroad.packetdrill.shell import Result, ShellError, number
+from plankroad.packetdrill.shell import Result
+from plankroad.packetdrill.shell_arithmetic import number
+from plankroad.packetdrill.sysctl_entries import ReadOnly, Sysctl
 from plankroad.tcp.constants import STATE_NAMES
 from plankroad.wire.address import bytes_to_ip, ip_to_bytes, network_of, parse_prefix
 

@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from plankroad.packetdrill.errors import ScriptError, UnknownCommandError
+from plankroad.packetdrill.errors import ScriptError, ShellError, UnknownCommandError
 from plankroad.packetdrill.machine import Machine
-from plankroad.packetdrill.shell import Result, ShellError, number
+from plankroad.packetdrill.shell import Result
+from plankroad.packetdrill.shell_arithmetic import number
 from plankroad.units import SECOND
 
 

@@ -27,3 +27,7 @@ class BadScriptError(ScriptError):
         super().__init__(f"{where}: {message}" if where is not None else message)
         self.where = where
         self.message = message
+
+
+class ShellError(Exception):
+    """Shell text that can't be read or a command that can't be carried out; one line that says what it is."""

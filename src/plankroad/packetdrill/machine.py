@@ -16,7 +16,7 @@ from plankroad.testing.syscalls import SocketPolicy
 
 if TYPE_CHECKING:
     from plankroad.ip.interface import Interface
-    from plankroad.packetdrill.commands_sysctl import Sysctl
+    from plankroad.packetdrill.sysctl_entries import Sysctl
     from plankroad.stack.stack import Stack
     from plankroad.tcp.config import TcpConfig
     from plankroad.testing.syscalls import SyscallTable

@@ -14,6 +14,7 @@ from collections import deque
 from typing import Final
 
 from plankroad.packetdrill.assertions import Assertions, uses_info
+from plankroad.packetdrill.binding import Binder, Prepared
 from plankroad.packetdrill.conversations import Conversation, Conversations
 from plankroad.packetdrill.errors import BadScriptError, NotApplicableError, ScriptError
 from plankroad.packetdrill.flow import pattern
@@ -34,7 +35,7 @@ from plankroad.packetdrill.syntax import (
     Syscall,
     Tcp,
 )
-from plankroad.packetdrill.syscalls import Binder, Prepared
+from plankroad.packetdrill.syscalls import finish, prepare
 from plankroad.packetdrill.timing import Due, Timeline, seconds, wrong_time
 from plankroad.testing.abi import (
     AF_UNSPEC,
@@ -215,7 +216,7 @@ class Runner:
     # System calls
 
     def _syscall(self, event: Event, syscall: Syscall, due: Due) -> int:
-        prepared = self.binder.prepare(syscall)
+        prepared = prepare(self.binder, syscall)
         ground = self.ground
         started = ground.now()
         conversation = self.conversations.by_fd.get(prepared.fd)
@@ -271,7 +272,7 @@ class Runner:
             # Only what the call took was written.
             conversation, start = running.written
             del conversation.written[start + max(0, call.value) :]
-        found = self.binder.finish(syscall, running.prepared, call)
+        found = finish(self.binder, syscall, running.prepared, call)
         self._note(running.prepared, call)
         if found:
             raise NotMetError(line, found[0], "\n".join([syscall.text, *found[1:]]))
