@@ -311,7 +311,6 @@ def test_congestion_marks_survive_reassembly(family: int, marks: list[int], expe
     assert_empty(into)
 
 
-@pytest.mark.requirement("RFC1122-3.3.2-f")
 @pytest.mark.parametrize(("family", "lifetime"), [(4, 30 * SECOND), (6, 60 * SECOND)])
 def test_a_datagram_is_given_up_in_time_and_its_first_fragment_returned(family: int, lifetime: int) -> None:
     # RFC 1122 section 3.3.2; RFC 8200 section 4.5: from the first-arriving fragment on

@@ -33,7 +33,23 @@ def advertisement(lifetime: int = 1800, mtu: int = 0) -> Packet:
     return Packet(multicast_mac(IPV6_ALL_NODES) + ROUTER_MAC + b"\x86\xdd" + packet)
 
 
-@pytest.mark.requirement("RFC1122-3.2.1.6-c", "RFC1122-3.3.1.1-b")
+@pytest.mark.requirement("RFC1122-3.2.1.6-c")
+@pytest.mark.parametrize(("remote", "protocol_at"), [(B4, 9), (B6, 6)])
+def test_the_tos_of_a_packet_leaves_no_mark_on_its_frame(remote: bytes, protocol_at: int) -> None:
+    net = Pair(ethernet=True)
+    udp = net.a.bind_udp()
+    marks = (0, 0x10, 0xB8, 0xFC)
+    for tos in marks:
+        udp.tos = tos
+        udp.send_to(net.now, b"x", remote, 53)
+    net.run()
+    frames = [frame for frame in net.wire.sent_by(net.a) if body_of_frame(frame)[protocol_at] == 17]
+    bodies = [body_of_frame(frame) for frame in frames]
+    assert [(body[0] << 8 | body[1]) >> (0 if remote == B4 else 4) & 0xFF for body in bodies] == list(marks)
+    assert len({frame[:14] for frame in frames}) == 1
+
+
+@pytest.mark.requirement("RFC1122-3.3.1.1-b")
 @pytest.mark.parametrize(("tx_csum", "gso"), [(False, 0), (True, 65535)])
 @pytest.mark.parametrize("remote", [B4, B6])
 def test_streams_and_datagrams_in_frames(remote: bytes, tx_csum: bool, gso: int) -> None:

@@ -101,6 +101,14 @@ def test_echo_to_groups_by_configuration() -> None:
     assert net.b.counters.icmp.echo_requests_ignored == 2
 
 
+@pytest.mark.requirement("RFC1122-3.2.2.6-c", "RFC1122-3.2.2.6-d")
+@pytest.mark.parametrize("group", ["10.0.0.255", "255.255.255.255", "224.0.0.1"])
+def test_echo_to_groups_is_not_answered_by_default(group: str) -> None:
+    net = Lone()
+    assert net.give(icmp4(A4, ip_to_bytes(group), 8, 0, 1, b"")) == []
+    assert net.b.counters.icmp.echo_requests_ignored == 1
+
+
 @pytest.mark.requirement("RFC1122-3.2.2.6-h", "RFC1122-3.2.2.6-i")
 def test_echo_reflects_record_route_and_reverses_a_source_route() -> None:
     """RFC 1122 section 3.2.2.6."""
@@ -129,7 +137,19 @@ def test_bad_and_unknown_messages_are_dropped_in_silence() -> None:
     assert (icmp.bad_checksum, icmp.bad_message, icmp.unknown_type) == (1, 1, 2)
 
 
-@pytest.mark.requirement("RFC1122-3.2.2.8-a", "RFC1122-3.2.2.8-b", "RFC1122-3.2.2.8-g")
+@pytest.mark.requirement("RFC1122-3.2.2.8-b")
+def test_every_timestamp_request_is_answered_as_soon_as_it_comes() -> None:
+    """RFC 1122 section 3.2.2.8: "designed for minimum variability in delay": no limit of rate holds answers back."""
+    net = Lone(StackConfig(icmp_timestamp=True))
+    stamps: list[int] = []
+    for number in range(100):
+        net.now += SECOND // 1000
+        (answer,) = net.give(icmp4(A4, B4, 13, 0, number, bytes(12)))
+        stamps.append(int.from_bytes(answer[32:36], "big") & 0x7FFFFFFF)
+    assert stamps == list(range(1, 101))
+
+
+@pytest.mark.requirement("RFC1122-3.2.2.8-a", "RFC1122-3.2.2.8-g")
 def test_timestamps_are_answered_where_the_configuration_says_so() -> None:
     """RFC 1122 section 3.2.2.8."""
     assert Lone().give(icmp4(A4, B4, 13, 0, 1, bytes(12))) == []
@@ -157,7 +177,7 @@ def test_timestamp_requests_to_groups_are_dropped(group: str) -> None:
     assert net.give(icmp4(A4, ip_to_bytes(group), 13, 0, 1, bytes(12))) == []
 
 
-@pytest.mark.requirement("RFC1122-3.2.2.6-e", "RFC1122-3.2.2.8-e")
+@pytest.mark.requirement("RFC1122-3.3.4.2-a", "RFC1122-3.2.2.6-e", "RFC1122-3.2.2.8-e")
 def test_echo_and_timestamp_replies_come_from_the_address_that_was_asked() -> None:
     """RFC 1122 section 3.2.2.6: "MUST be the same as the specific-destination address"."""
     net = Lone(StackConfig(icmp_timestamp=True))
@@ -505,6 +525,16 @@ def test_reassembly_that_times_out_is_told() -> None:
     (told,) = net.pass_time(31 * SECOND)
     assert (told[40:42], told[48:]) == (b"\x03\x01", first6)
     assert net.b.is_idle()
+
+
+@pytest.mark.requirement("RFC1122-3.3.2-f")
+def test_reassembly_may_time_out_after_the_sixty_seconds_of_the_rfc() -> None:
+    net = Lone(StackConfig(ipv4_reassembly=60 * SECOND))
+    first = build_ipv4(A4, B4, 17, 16, ident=5, more_fragments=True) + bytes(16)
+    assert net.give(first) == []
+    assert net.pass_time(59 * SECOND) == []
+    (told,) = net.pass_time(2 * SECOND)
+    assert told[20:22] == b"\x0b\x01"
 
 
 @pytest.mark.requirement("RFC1122-3.2.2.2-b")

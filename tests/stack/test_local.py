@@ -125,7 +125,7 @@ def test_link_local_addresses_are_of_one_link() -> None:
         assert (endpoint.receive_from() is not None) == heard
 
 
-@pytest.mark.requirement("RFC1122-3.1-c")
+@pytest.mark.requirement("RFC1122-3.3.1.2-e")
 def test_routes_and_sources_by_longest_prefix_metric_and_state() -> None:
     stack, net = two_links()
     stack.add_route("0.0.0.0/0", gateway="10.1.0.254", metric=1)

@@ -94,6 +94,26 @@ def test_a_flood_of_syns_leaves_no_more_than_the_backlog() -> None:
     assert len(net.b.timers) == 0
 
 
+@pytest.mark.requirement("RFC1122-3.1-i")
+@pytest.mark.parametrize(
+    ("cause", "data"),
+    [
+        ("bad_header", build_ipv4(A4, B4, 17, 8)[:19]),
+        ("bad_address", build_ipv4(ip_to_bytes("127.0.0.1"), B4, 17, 8) + bytes(8)),
+        ("not_for_us", build_ipv4(A4, ip_to_bytes("10.0.0.9"), 17, 8) + bytes(8)),
+        ("bad_option", build_ipv4(A4, B4, 17, 8, options=b"\x07\x01\x01\x00") + bytes(8)),
+        ("unknown_protocol", build_ipv4(A4, B4, 99, 8) + bytes(8)),
+        ("source_routed", build_ipv4(A4, B4, 17, 8, options=b"\x83\x07\x08\x0a\x00\x00\x09\x00") + bytes(8)),
+    ],
+)
+def test_what_is_thrown_away_is_counted_by_its_cause(cause: str, data: bytes) -> None:
+    net = Lone()
+    net.give(data)
+    counted = net.b.counters.ip.as_dict()
+    causes = ("bad_header", "bad_address", "not_for_us", "bad_option", "unknown_protocol", "source_routed")
+    assert {name: counted[name] for name in causes if counted[name]} == {cause: 1}
+
+
 @pytest.mark.requirement("RFC1122-3.3.6-f")
 def test_the_destination_of_a_frame_is_checked() -> None:
     net = Net()

@@ -128,7 +128,7 @@ def test_a_router_follows_a_route_where_that_is_allowed() -> None:
         assert packet is not None
         if passed:
             header = parse_ipv4(packet.head)
-            assert (packet.interface, header.dst, header.ttl) == (1, target, 63)
+            assert (packet.interface, header.src, header.dst, header.ttl) == (1, src, target, 63)
             assert header.options == route([out, HOP], 8, kind)
         else:
             header = parse_ipv4(packet.head)

@@ -10,7 +10,13 @@ from tests.stack.net import A4, A6, B4, B6, Lone, Net, Pair, header4
 from plankroad.endpoint import EVENT_ERROR, EVENT_READABLE, EVENT_SOFT_ERROR, EVENT_WRITABLE
 from plankroad.stack.config import StackConfig
 from plankroad.stack.ports import ANY4, ANY6
-from plankroad.tcp.icmp import FRAGMENTATION_NEEDED, HOST_UNREACHABLE, PORT_UNREACHABLE, TIME_EXCEEDED
+from plankroad.tcp.icmp import (
+    FRAGMENTATION_NEEDED,
+    HOST_UNREACHABLE,
+    PARAMETER_PROBLEM,
+    PORT_UNREACHABLE,
+    TIME_EXCEEDED,
+)
 from plankroad.udp.endpoint import MAX_ERRORS, OVERHEAD, PMTU_DO, PMTU_DONT, PMTU_PROBE, UdpEndpoint
 from plankroad.wire.address import ip_to_bytes
 from plankroad.wire.icmp import build_icmp
@@ -72,7 +78,7 @@ def test_datagrams_of_every_size_arrive_in_fragments_if_need_be(size: int, dst: 
     assert net.b.is_idle() == (net.b.leftovers()["udp"] == 0)
 
 
-@pytest.mark.requirement("RFC1122-3.3.4.2-a", "RFC1122-4.1.3.5-b")
+@pytest.mark.requirement("RFC1122-3.1-c", "RFC1122-3.3.4.2-a", "RFC1122-4.1.3.5-b")
 def test_answers_go_back_by_the_address_that_was_asked() -> None:
     """RFC 1122 section 4.1.3.5: the program chooses the source."""
     net = Lone()
@@ -440,12 +446,21 @@ def test_routers_errors_reach_the_endpoint_with_the_routers_address() -> None:
     router = ip_to_bytes("10.0.0.254")
     endpoint.send_to(0, b"x", ip_to_bytes("192.0.2.1"), 33434)
     (packet,) = net.take()
-    for type_, code, kind in ((11, 0, TIME_EXCEEDED), (3, 1, HOST_UNREACHABLE)):
+    for type_, code, kind in ((11, 0, TIME_EXCEEDED), (3, 1, HOST_UNREACHABLE), (12, 0, PARAMETER_PROBLEM)):
         message = build_icmp(type_, code, 0, packet[:28])
         net.give(build_ipv4(router, B4, 1, len(message)) + message)
         error = endpoint.poll_error()
         assert error is not None
         assert (error.kind, error.offender, error.port) == (kind, router, 33434)
+
+
+@pytest.mark.requirement("RFC1122-3.3.6-a")
+@pytest.mark.parametrize("dst", ["255.255.255.255", "0.0.0.0", "10.0.0.255", "10.0.0.0"])
+def test_every_form_of_broadcast_address_is_received(dst: str) -> None:
+    net = Lone()
+    endpoint = net.b.bind_udp(b"", 53)
+    assert net.give(udp(A4, 1000, ip_to_bytes(dst), 53, b"all")) == []
+    assert received(endpoint) == [b"all"]
 
 
 def test_broadcast_reaches_all_who_have_the_port_and_the_sender_too() -> None:
