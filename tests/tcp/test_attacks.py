@@ -150,6 +150,44 @@ def test_a_segment_without_the_agreed_timestamp_is_dropped() -> None:
     peer.ts = False
     assert peer.segment(".", seq=1, ack=1, data=b"x") == []
     assert peer.received == b""
+    assert peer.counters.paws_rejected == 1
+    # "A TCP MUST NOT abort a TCP connection because any segment lacks an expected TSopt."
+    peer.ts = True
+    peer.segment(".", seq=1, ack=1, data=b"x")
+    assert peer.received == b"x"
+
+
+def test_a_reset_without_the_agreed_timestamp_is_a_reset() -> None:
+    # RFC 7323 section 3.2: "a non-<RST> segment".
+    peer = established(ts=True)
+    peer.ts = False
+    peer.segment("R", seq=1)
+    assert peer.state == "CLOSED"
+
+
+@pytest.mark.requirement("challenge-acks")
+@pytest.mark.parametrize("seq", [-100_000_000, 1, 50])
+@pytest.mark.parametrize("flags", ["S", "S."])
+def test_a_syn_without_the_agreed_timestamp_is_challenged(flags: str, seq: int) -> None:
+    # RFC 5961 section 4. A peer that began anew answers the challenge by a reset, and its next SYN comes through.
+    peer = established(ts=True)
+    peer.ts = False
+    [challenge] = peer.segment(flags, seq=seq, ack=1, mss=1460)
+    assert (flags_of(challenge), challenge.seq, challenge.ack, challenge.has_ts) == (".", 1, 1, True)
+    assert peer.state == "ESTABLISHED"
+    peer.segment("R", seq=1)
+    assert peer.state == "CLOSED"
+
+
+def test_a_syn_that_comes_again_without_its_timestamp_is_answered_as_before() -> None:
+    # Some senders leave options out once a SYN seems lost.
+    peer = ScriptedPeer()
+    peer.listen()
+    peer.ts = True
+    [first] = peer.segment("S", seq=0, mss=1460)
+    peer.ts = False
+    [again] = peer.segment("S", seq=0, mss=1460)
+    assert (flags_of(again), again.seq, again.ack) == (flags_of(first), first.seq, first.ack)
 
 
 @pytest.mark.requirement("paws")

@@ -140,7 +140,7 @@ def _update_window(t: Tcb, now: int, seg: Segment, start: int, ack: int) -> bool
     if ack + window < t.snd_una + t.snd_wnd and ack == t.snd_una:
         # MUST-34: the usable window may become negative; what was sent beyond stays sent.
         t.counters.window_shrunk_by_peer += 1
-    opened = t.snd_wnd == 0 or ack + window > t.snd_una + t.snd_wnd
+    opened = ack + window > t.snd_una + t.snd_wnd
     t.snd_wnd = window
     t.max_snd_wnd = max(t.max_snd_wnd, window)
     if opened and window > 0:

@@ -64,8 +64,12 @@ def handle_segment(t: Tcb, now: int, seg: Segment) -> None:
         if not seg.has_ts:
             # RFC 7323 section 3.2: "If a non-<RST> segment is received without a TSopt, a TCP SHOULD silently drop the
             # segment."
-            if t.config.timestamps_required:
+            if t.config.timestamps_required and not (flags & SYN and state == SYN_RECEIVED):
                 t.counters.paws_rejected += 1
+                if flags & SYN:
+                    # RFC 5961 section 4: a SYN is challenged "irrespective of the sequence number". A peer that began
+                    # anew and has no timestamps now would never come through.
+                    challenge_ack(t, now)
                 return
         elif _paws_rejects(t, now, seg):
             return
