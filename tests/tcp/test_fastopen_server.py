@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from plankroad.endpoint import EVENT_CLOSED, EVENT_CONNECTED, EVENT_ERROR, EVENT_READABLE
+from plankroad.endpoint import EVENT_CLOSED, EVENT_CONNECTED, EVENT_ERROR, EVENT_READABLE, EVENT_SOFT_ERROR
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import TIMER_PERSIST
@@ -481,3 +481,23 @@ def test_siphash_keys_of_our_own_rotate_too() -> None:
     assert keys.check(99, b"cccc", b"ssss", cookie) == COOKIE_GOOD
     assert keys.check(100, b"cccc", b"ssss", cookie) == COOKIE_OLD
     assert keys.check(200, b"cccc", b"ssss", cookie) == COOKIE_BAD
+
+
+@pytest.mark.requirement("SHLD-9")
+def test_trouble_with_the_data_is_told_though_there_was_trouble_with_the_syn_ack() -> None:
+    # R1 (RFC 9293 section 3.8.3): each time that something is wrong anew.
+    peer = server(config=TcpConfig(r1=2, timestamps=False))
+    conn = opened(peer)
+    conn.send(peer.now, b"answer")
+    peer.output()
+    while not peer.events & EVENT_SOFT_ERROR:
+        peer.next_timer()
+    assert conn.tcb.soft_error == errno.ETIMEDOUT
+    peer.segment(".", seq=1 + len(REQUEST), ack=1)
+    assert peer.state == "ESTABLISHED"
+    assert (conn.tcb.soft_error, conn.tcb.retries) == (0, 0)
+    peer.events = 0
+    peer.timeout()
+    assert not peer.events & EVENT_SOFT_ERROR
+    peer.timeout()
+    assert peer.events & EVENT_SOFT_ERROR

@@ -65,6 +65,20 @@ def test_a_smaller_path_mtu_in_a_recovery_ends_it_for_the_algorithm_too(algorith
         assert not getattr(cc, "recovering", False)
 
 
+def test_a_smaller_path_mtu_in_a_recovery_ends_the_rate_reduction() -> None:
+    # What is sent again because it did not fit is bounded by cwnd alone; RFC 9937 meters what follows a loss.
+    peer = flight(20)
+    peer.segment(".", ack=at(0), sack=[(at(1), at(6))])
+    t = peer.conn.tcb
+    assert t.prr.active
+    peer.conn.set_path_mtu(peer.now, 540)
+    assert not t.prr.active
+    assert t.window() == t.cc.cwnd
+    out = peer.output()
+    assert {len(seg.payload) for seg in out} == {500}
+    assert sum(len(seg.payload) for seg in out) == t.cc.cwnd // 500 * 500
+
+
 def test_no_probe_follows_data_that_has_just_left() -> None:
     peer = flight(2, nagle="off")
     peer.segment(".", ack=at(1))

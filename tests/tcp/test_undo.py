@@ -90,6 +90,50 @@ def test_the_timer_learns_from_a_timeout_that_was_a_mistake() -> None:
     assert peer.conn.tcb.rtt.base_rto > rto
 
 
+@pytest.mark.requirement("undo")
+def test_a_timeout_that_was_a_mistake_is_no_sign_of_reordering() -> None:
+    # A delay held all of it up; nothing overtook anything, as it does where fast recovery was wrong.
+    peer = flight(10, ts=True)
+    original = peer.last_ts_val
+    peer.timeout()
+    peer.advance(3 * RTT)
+    peer.segment(".", ack=at(1), ts_ecr=original)
+    t = peer.conn.tcb
+    assert peer.counters.undone_eifel == 1
+    assert not t.rack.reordering_seen
+    assert peer.counters.reordering_seen == 0
+
+
+@pytest.mark.requirement("undo")
+def test_the_mean_after_a_timeout_that_was_a_mistake_is_the_round_trip_that_it_met() -> None:
+    # RFC 4015 section 3.3: "SRTT <- max (SRTT_prev, RTT-SAMPLE)", "RTTVAR <- max (RTTVAR_prev, RTT-SAMPLE/2)".
+    peer = flight(10, ts=True)
+    sent = peer.now - RTT
+    original = peer.last_ts_val
+    peer.timeout()
+    peer.advance(RTT)
+    peer.segment(".", ack=at(1), ts_ecr=original)
+    sample = peer.now - sent
+    assert (peer.conn.tcb.rtt.srtt, peer.conn.tcb.rtt.rttvar) == (sample, sample // 2)
+
+
+@pytest.mark.requirement("undo")
+def test_a_timeout_that_was_a_mistake_gives_back_the_fast_recovery_that_it_broke_off() -> None:
+    peer = flight(10, ts=True)
+    peer.segment(".", ack=at(0), sack=[(at(1), at(5))])
+    t = peer.conn.tcb
+    assert t.congestion == RECOVERY
+    recover = t.recover
+    resent = peer.last_ts_val
+    peer.timeout()
+    assert t.congestion == LOSS
+    peer.advance(5 * MILLISECOND)
+    # The answer is to what fast recovery sent again, before the timer expired.
+    peer.segment(".", ack=at(5), ts_ecr=resent)
+    assert peer.counters.undone_eifel == 1
+    assert (t.congestion, t.recover) == (RECOVERY, recover)
+
+
 @pytest.mark.requirement("f-rto")
 @pytest.mark.parametrize("sack", [True, False])
 def test_f_rto_finds_a_delay_that_only_looked_like_loss(sack: bool) -> None:

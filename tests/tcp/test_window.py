@@ -88,6 +88,43 @@ def test_the_window_does_not_open_by_crumbs() -> None:
     assert update.wnd == 2000
 
 
+@pytest.mark.parametrize(
+    ("unread", "step"),
+    [
+        (20_000, 10_000),  # a quarter of the buffer
+        (37_080, 10_000),  # two segments may still come
+        (37_081, 1460),  # less than two: a segment
+        (39_000, 1460),
+    ],
+)
+def test_a_window_that_opened_by_enough_is_told_at_once(unread: int, step: int) -> None:
+    peer = ScriptedPeer(TcpConfig(rcv_buf=40_000, window_scaling=False, timestamps=False))
+    peer.establish()
+    peer.reads = False
+    for at in range(0, unread, 1460):
+        peer.segment(".", seq=1 + at, ack=1, data=bytes(min(1460, unread - at)))
+    peer.advance(SECOND)
+    assert len(peer.conn.receive(peer.now, step - 1)) == step - 1
+    assert peer.output() == []
+    assert len(peer.conn.receive(peer.now, 1)) == 1
+    [update] = peer.output()
+    assert (update.ack, update.wnd) == (1 + unread, 40_000 - unread + step)
+
+
+@pytest.mark.parametrize(("buffer", "step"), [(2000, 1000), (1200, 600)])
+def test_a_small_buffer_tells_when_half_of_it_is_free(buffer: int, step: int) -> None:
+    peer = ScriptedPeer(TcpConfig(rcv_buf=buffer, window_scaling=False, timestamps=False))
+    peer.establish()
+    peer.reads = False
+    peer.segment(".", seq=1, ack=1, data=bytes(buffer))
+    peer.advance(SECOND)
+    assert len(peer.conn.receive(peer.now, step - 1)) == step - 1
+    assert peer.output() == []
+    assert len(peer.conn.receive(peer.now, 1)) == 1
+    [update] = peer.output()
+    assert update.wnd == step
+
+
 def test_data_beyond_the_window_is_cut_off() -> None:
     peer = ScriptedPeer(TcpConfig(rcv_buf=2000, window_scaling=False))
     peer.establish()
