@@ -9,14 +9,12 @@ from tests.aio.nets import Net
 from tests.aio.scenario import scenario
 
 
-class Datagrams(asyncio.DatagramProtocol):
-    """Writes down each callback."""
+class Log:
+    """Entries, and a wait until there are so many."""
 
     def __init__(self) -> None:
         self.log: list[Any] = []
         self.changed = asyncio.Event()
-        self.transport: Any = None
-        self.peers: list[Any] = []
 
     def note(self, entry: Any) -> None:
         self.log.append(entry)
@@ -26,6 +24,15 @@ class Datagrams(asyncio.DatagramProtocol):
         while len(self.log) < count:
             self.changed.clear()
             await self.changed.wait()
+
+
+class Datagrams(Log, asyncio.DatagramProtocol):
+    """Writes down each callback."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transport: Any = None
+        self.peers: list[Any] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport

@@ -9,23 +9,11 @@ from typing import Any
 
 import pytest
 from tests.aio.nets import Net, with_net
+from tests.aio.scenarios_datagrams import Log
 
 
-class Datagrams(asyncio.DatagramProtocol):
+class Datagrams(Log, asyncio.DatagramProtocol):
     """Keeps what comes."""
-
-    def __init__(self) -> None:
-        self.log: list[Any] = []
-        self.changed = asyncio.Event()
-
-    def note(self, entry: Any) -> None:
-        self.log.append(entry)
-        self.changed.set()
-
-    async def until(self, count: int) -> None:
-        while len(self.log) < count:
-            self.changed.clear()
-            await self.changed.wait()
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.note((data, addr))

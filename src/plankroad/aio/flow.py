@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 #: asyncio's own default.
@@ -40,12 +41,7 @@ class WriteLimits:
         """`size` bytes are buffered, more than before."""
         if size > self.high and not self.paused:
             self.paused = True
-            try:
-                protocol.pause_writing()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                _report(loop, "protocol.pause_writing() failed", exc, protocol, transport)
+            _tell("pause_writing", protocol.pause_writing, loop, protocol, transport)
 
     def after_send(
         self,
@@ -57,19 +53,23 @@ class WriteLimits:
         """`size` bytes are buffered, fewer than before."""
         if self.paused and size <= self.low:
             self.paused = False
-            try:
-                protocol.resume_writing()
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                _report(loop, "protocol.resume_writing() failed", exc, protocol, transport)
+            _tell("resume_writing", protocol.resume_writing, loop, protocol, transport)
 
 
-def _report(
+def _tell(
+    name: str,
+    method: Callable[[], None],
     loop: asyncio.AbstractEventLoop,
-    message: str,
-    exc: BaseException,
     protocol: asyncio.BaseProtocol,
     transport: asyncio.BaseTransport,
 ) -> None:
-    loop.call_exception_handler({"message": message, "exception": exc, "transport": transport, "protocol": protocol})
+    """Call the protocol; what it raises goes to the loop's handler, as with asyncio's own transports."""
+    try:
+        method()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        message = f"protocol.{name}() failed"
+        loop.call_exception_handler(
+            {"message": message, "exception": exc, "transport": transport, "protocol": protocol}
+        )

@@ -171,6 +171,26 @@ def _pseudo_base(packet: Packet, buf: bytes, data: bytes, start: int, l4: int, h
     return ((stored ^ 0xFFFF) + 0xFFFF * 3 - _fold(covered) - _fold(length)) % 0xFFFF
 
 
+def _ipv4_base(head: bytearray, l3: int, l4: int) -> int:
+    """The sum over an IPv4 header without what differs from packet to packet, which becomes zero in it: length,
+    identification, checksum.
+    """
+    head[l3 + 2 : l3 + 6] = b"\0\0\0\0"
+    head[l3 + 10 : l3 + 12] = b"\0\0"
+    return ones_sum(bytes(head[l3:l4]))
+
+
+def _finish_ipv4(head: bytearray, l3: int, total: int, ident: int, base: int) -> None:
+    """Put those three in. `base`: of `_ipv4_base`."""
+    head[l3 + 2] = total >> 8
+    head[l3 + 3] = total & 0xFF
+    head[l3 + 4] = ident >> 8
+    head[l3 + 5] = ident & 0xFF
+    check = _fold(base + total + ident) ^ 0xFFFF
+    head[l3 + 10] = check >> 8
+    head[l3 + 11] = check & 0xFF
+
+
 def _cut_tcp(
     packet: Packet, buf: bytes, data: bytes, start: int, l3: int, l4: int, header_end: int, partial: bool
 ) -> list[Packet]:
@@ -192,9 +212,7 @@ def _cut_tcp(
     ip_base = 0
     if ipv4:
         ident = buf[l3 + 4] << 8 | buf[l3 + 5]
-        head[l3 + 2 : l3 + 6] = b"\0\0\0\0"
-        head[l3 + 10 : l3 + 12] = b"\0\0"
-        ip_base = ones_sum(bytes(head[l3:l4]))
+        ip_base = _ipv4_base(head, l3, l4)
     size = packet.gso_size
     end = len(data)
     position = start
@@ -220,14 +238,7 @@ def _cut_tcp(
             head[l4 + 18] = part_urgent >> 8
             head[l4 + 19] = part_urgent & 0xFF
         if ipv4:
-            total = l4 - l3 + length
-            head[l3 + 2] = total >> 8
-            head[l3 + 3] = total & 0xFF
-            head[l3 + 4] = ident >> 8
-            head[l3 + 5] = ident & 0xFF
-            check = _fold(ip_base + total + ident) ^ 0xFFFF
-            head[l3 + 10] = check >> 8
-            head[l3 + 11] = check & 0xFF
+            _finish_ipv4(head, l3, l4 - l3 + length, ident, ip_base)
             ident = (ident + 1) & 0xFFFF
         else:
             total = l4 - l3 - 40 + length
@@ -269,9 +280,7 @@ def _cut_udp(packet: Packet, buf: bytes, data: bytes, start: int, l3: int, l4: i
     ip_base = 0
     if ipv4:
         ident = buf[l3 + 4] << 8 | buf[l3 + 5]
-        head[l3 + 2 : l3 + 6] = b"\0\0\0\0"
-        head[l3 + 10 : l3 + 12] = b"\0\0"
-        ip_base = ones_sum(bytes(head[l3:l4]))
+        ip_base = _ipv4_base(head, l3, l4)
     end = len(data)
     position = start
     result: list[Packet] = []
@@ -280,14 +289,7 @@ def _cut_udp(packet: Packet, buf: bytes, data: bytes, start: int, l3: int, l4: i
         chunk = data[position:stop]
         length = 8 + stop - position
         if ipv4:
-            total = l4 - l3 + length
-            head[l3 + 2] = total >> 8
-            head[l3 + 3] = total & 0xFF
-            head[l3 + 4] = ident >> 8
-            head[l3 + 5] = ident & 0xFF
-            check = _fold(ip_base + total + ident) ^ 0xFFFF
-            head[l3 + 10] = check >> 8
-            head[l3 + 11] = check & 0xFF
+            _finish_ipv4(head, l3, l4 - l3 + length, ident, ip_base)
             ident = (ident + 1) & 0xFFFF
         else:
             total = l4 - l3 - 40 + length

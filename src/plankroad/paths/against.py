@@ -8,7 +8,6 @@ beside it; if it fails again, the result says so and does not count.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import signal
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +19,7 @@ from plankroad.paths.cell import Cell
 from plankroad.paths.ground import KernelError, check_ground
 from plankroad.paths.linux import run_linux, why_not
 from plankroad.paths.measure import measure, seeded
-from plankroad.paths.pool import cores, load_file, start_uninterrupted
+from plankroad.paths.pool import Worker, cores, load_file
 from plankroad.paths.result import Result, median
 from plankroad.paths.series import Series
 from plankroad.paths.sharing import run_shared
@@ -32,36 +31,10 @@ _RATE_COST: Final = 0.8 / 100_000_000
 #: The share of the cores that runs may use together. The kernel's own work is the rest.
 SHARE: Final = 0.5
 
-#: Seconds that an ending process is waited for.
-_PATIENCE: Final = 5.0
-
 
 def cost(cell: Cell) -> float:
     """How much of a core the emulator needs, about."""
     return _BASE_COST + cell.rate * _RATE_COST
-
-
-class _Runner:
-    """A process that measures one cell after the other; `number`: that of the cell it is at, -1: none."""
-
-    def __init__(self, run: Callable[[Cell], Result], load: str | None) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_work, args=(theirs, run, load), daemon=True)
-        start_uninterrupted(self.process)
-        theirs.close()
-        self.number = -1
-
-    def stop(self) -> None:
-        self.pipe.close()
-        self.process.terminate()
-
-    def join(self) -> None:
-        self.process.join(_PATIENCE)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join(_PATIENCE)
-        self.process.close()
 
 
 def _work(pipe: Connection, run: Callable[[Cell], Result], load: str | None) -> None:
@@ -100,7 +73,7 @@ def run_kernels(
     todo = sorted(range(len(cells)), key=lambda number: (-cells[number].rate, number))
     again: list[int] = []
     tried: set[int] = set()
-    runners: list[_Runner] = []
+    runners: list[Worker] = []
     try:
         while todo or again or any(runner.number >= 0 for runner in runners):
             busy = {runner.pipe: runner for runner in runners if runner.number >= 0}
@@ -115,7 +88,7 @@ def run_kernels(
             if following >= 0:
                 runner = next((one for one in runners if one.number < 0), None)
                 if runner is None:
-                    runner = _Runner(run, load)
+                    runner = Worker(_work, run, load)
                     runners.append(runner)
                 runner.number = following
                 runner.pipe.send(cells[following])

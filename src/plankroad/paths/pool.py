@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -95,22 +95,27 @@ def start_uninterrupted(process: BaseProcess) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker:
-    """A process and our end of its pipe; `number`: what it is running, -1 for nothing."""
+class Worker:
+    """A process and our end of its pipe; `number`: that of the run it is at, -1 for nothing.
 
-    def __init__(self, load: str | None) -> None:
+    `work` is given the other end of the pipe, and `arguments`; it goes on until the pipe ends.
+    """
+
+    def __init__(self, work: Callable[..., None], *arguments: object) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, load), daemon=True)
+        self.process: BaseProcess = context.Process(target=work, args=(theirs, *arguments), daemon=True)
         start_uninterrupted(self.process)
         theirs.close()
         self.number = -1
 
     def stop(self) -> None:
+        """End it, whatever it is at."""
         self.pipe.close()
         self.process.terminate()
 
     def join(self) -> None:
+        """Wait until it has ended."""
         self.process.join(PATIENCE)
         if self.process.is_alive():
             self.process.kill()
@@ -122,10 +127,10 @@ def _run_in_workers(
     cells: Sequence[Cell], order: Sequence[int], jobs: int, traced: frozenset[int], load: str | None
 ) -> Iterator[tuple[int, Result, Series | None]]:
     todo = iter(order)
-    workers: list[_Worker] = []
+    workers: list[Worker] = []
     try:
         for _ in range(jobs):
-            workers.append(_Worker(load))
+            workers.append(Worker(_work, load))
             _give(workers[-1], next(todo), cells, traced)
         while busy := {worker.pipe: worker for worker in workers if worker.number >= 0}:
             for pipe in wait(list(busy)):
@@ -145,14 +150,14 @@ def _run_in_workers(
             worker.join()
 
 
-def _give(worker: _Worker, number: int, cells: Sequence[Cell], traced: frozenset[int]) -> None:
+def _give(worker: Worker, number: int, cells: Sequence[Cell], traced: frozenset[int]) -> None:
     worker.number = number
     # One that has died is noticed when its answer is awaited.
     with contextlib.suppress(OSError):
         worker.pipe.send((number, cells[number], number in traced))
 
 
-def _take(worker: _Worker, cells: Sequence[Cell]) -> tuple[Result, Series | None]:
+def _take(worker: Worker, cells: Sequence[Cell]) -> tuple[Result, Series | None]:
     try:
         answer: Answer = worker.pipe.recv()
     except (EOFError, OSError):

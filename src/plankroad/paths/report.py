@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 from plankroad.paths.cell import show_rate
-from plankroad.paths.result import Result
+from plankroad.paths.result import MEASURED, Result
 from plankroad.units import MILLISECOND
-
-#: What a CSV file has of each stack; a kernel's columns have `linux_` before them.
-MEASURED: Final = (
-    "goodput_bps",
-    "utilisation",
-    "completion_s",
-    "delivered_bytes",
-    "sent_segments",
-    "retransmitted_bytes",
-    "retransmitted_segments",
-    "spurious",
-    "rtos",
-    "queue_delay_ms",
-    "queue_delay_p95_ms",
-    "queue_delay_max_ms",
-    "lost_queue",
-    "lost_random",
-    "marked",
-    "jain",
-    "convergence_s",
-)
 
 
 def flat(result: Result) -> dict[str, Any]:

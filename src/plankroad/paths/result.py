@@ -110,8 +110,8 @@ def utilisation(goodput_bps: float, rate: int) -> float:
     return goodput_bps * MTU / PAYLOAD / rate
 
 
-#: Fields of which the median over seeds is taken, each by itself.
-_MEDIAN: Final = (
+#: What is measured of a stack: the median over seeds is taken of each by itself, and a CSV file has them in this order.
+MEASURED: Final = (
     "goodput_bps",
     "utilisation",
     "completion_s",
@@ -143,7 +143,7 @@ def median(results: list[Result]) -> Result:
     counted = [one for one in results if one.kept_real_time is not False] or results
     middle = sorted(counted, key=lambda one: (one.goodput_bps, one.cell.seed))[(len(counted) - 1) // 2]
     values: dict[str, Any] = {}
-    for name in _MEDIAN:
+    for name in MEASURED:
         found = [value for one in counted if (value := getattr(one, name)) is not None]
         if 2 * len(found) <= len(counted):
             values[name] = None

@@ -25,9 +25,8 @@ from plankroad.paths.virtual import (
     PORT,
     RECEIVER,
     SENDER,
-    backward_conditions,
     check,
-    forward_conditions,
+    link_of,
     tcp_config,
 )
 from plankroad.sim.pipe import Sink
@@ -68,14 +67,7 @@ class SharedRun:
         self.kernels = list(kernels)
         self.network = Network(seed=cell.seed, ipv6=False)
         sender, receiver = self.network.host("sender"), self.network.host("receiver")
-        self.link = self.network.link(
-            sender,
-            receiver,
-            name="path",
-            addresses=(f"{SENDER}/24", f"{RECEIVER}/24"),
-            forward=forward_conditions(cell),
-            backward=backward_conditions(cell),
-        )
+        self.link = link_of(cell, self.network, sender, receiver)
         self.network.refresh_routes()
         self.simulator = self.network.simulator
         self.emulator = Emulator(self.simulator, clock)

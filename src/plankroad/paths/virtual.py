@@ -15,6 +15,8 @@ from plankroad.paths.series import Sampler, Series
 from plankroad.sim.conditions import Burst
 from plankroad.sim.disciplines import CoDel, Discipline, FqCodel, Pie, Red
 from plankroad.sim.events import Event, Simulator
+from plankroad.sim.host import Host
+from plankroad.sim.link import Link
 from plankroad.sim.queue_delay import QueueDelay
 from plankroad.sim.topology import Network
 from plankroad.stack.config import StackConfig
@@ -84,6 +86,18 @@ def backward_conditions(cell: Cell) -> dict[str, Any]:
     return {"delay": cell.back / 1e9, "mtu": MTU}
 
 
+def link_of(cell: Cell, network: Network, sender: Host, receiver: Host) -> Link:
+    """The cell's path between two hosts."""
+    return network.link(
+        sender,
+        receiver,
+        name="path",
+        addresses=(f"{SENDER}/24", f"{RECEIVER}/24"),
+        forward=forward_conditions(cell),
+        backward=backward_conditions(cell),
+    )
+
+
 def tcp_config(cell: Cell, flow: int) -> TcpConfig:
     """How the ends of a flow are configured: as everybody's, with buffers that may grow to what the path needs.
 
@@ -122,14 +136,7 @@ class VirtualRun:
         self.network = Network(seed=cell.seed, ipv6=False)
         sender = self.network.host("sender", StackConfig())
         receiver = self.network.host("receiver", StackConfig())
-        self.link = self.network.link(
-            sender,
-            receiver,
-            name="path",
-            addresses=(f"{SENDER}/24", f"{RECEIVER}/24"),
-            forward=forward_conditions(cell),
-            backward=backward_conditions(cell),
-        )
+        self.link = link_of(cell, self.network, sender, receiver)
         self.sender = sender
         self.simulator: Simulator = self.network.simulator
         self.pipe = self.link.there.pipe

@@ -132,16 +132,7 @@ def pass_on4(
     """Send `head`, an IPv4 packet whose TTL is lowered, by `route`; `packet` and `header` are as it came."""
     ip = host.counters.ip
     out = route.interface
-    changed = Packet(
-        head,
-        b"",
-        out.index,
-        packet.gso_type,
-        packet.gso_size,
-        packet.csum_start,
-        packet.csum_offset,
-        packet.csum_valid,
-    )
+    changed = with_head(packet, head, out)
     mtu = route.path_mtu()
     size = len(head)
     if packet.gso_type != GSO_NONE:
@@ -171,6 +162,20 @@ def pass_on4(
             if following is not None:
                 host.output.append(following)
     ip.forwarded += 1
+
+
+def with_head(packet: Packet, head: bytes, out: Interface) -> Packet:
+    """The packet as it goes out by `out`: `head` holds all of it, the rest is as it came."""
+    return Packet(
+        head,
+        b"",
+        out.index,
+        packet.gso_type,
+        packet.gso_size,
+        packet.csum_start,
+        packet.csum_offset,
+        packet.csum_valid,
+    )
 
 
 def segment_size(packet: Packet, start: int, protocol: int) -> int:
@@ -313,16 +318,7 @@ def forward6(host: Host, now: int, packet: Packet, header: Ipv6Header, arrived: 
         answer6(host, now, packet, header, arrived, ICMPV6_PACKET_TOO_BIG, 0, mtu)
         return
     head = head[:7] + bytes((header.hop_limit - 1,)) + head[8:]
-    changed = Packet(
-        head,
-        b"",
-        out.index,
-        packet.gso_type,
-        packet.gso_size,
-        packet.csum_start,
-        packet.csum_offset,
-        packet.csum_valid,
-    )
+    changed = with_head(packet, head, out)
     ip.forwarded += 1
     enqueue(host, emit(host, now, out, route.next_hop(dst), changed))
 
