@@ -6,7 +6,16 @@ from __future__ import annotations
 import pytest
 
 from plankroad.packetdrill.flow import pattern
-from plankroad.packetdrill.match import Arrival, Expectation, Row, compare, side_by_side
+from plankroad.packetdrill.match import (
+    PUSHED_BURSTS,
+    PUSHED_NEVER,
+    PUSHED_UNSEEN,
+    Arrival,
+    Expectation,
+    Row,
+    compare,
+    side_by_side,
+)
 from plankroad.packetdrill.packets import build
 from plankroad.packetdrill.seen import see
 from plankroad.wire.errors import BadPacket
@@ -386,13 +395,13 @@ def test_flow_labels_are_compared_with_each_other() -> None:
 
 
 def offer(
-    expected: list[str], came: list[str], strict: bool = False, pushes: bool = False, **settings: int
+    expected: list[str], came: list[str], strict: bool = False, pushed: int = PUSHED_NEVER, **settings: int
 ) -> list[str]:
     """What is wrong where `came` is offered to the expectations in order; "missing" and "over" where one is left."""
     flow = flow_of(**settings)
     arrivals = [Arrival(0, see(sent(text))) for text in came]
     for text in expected:
-        expectation = Expectation(packet_of("> " + text), flow, strict=strict, pushes=pushes)
+        expectation = Expectation(packet_of("> " + text), flow, strict=strict, pushed=pushed)
         while not expectation.done:
             if not arrivals:
                 return ["missing"]
@@ -454,14 +463,23 @@ def test_super_segments_need_not_be_the_same_ones() -> None:
     assert offer(WHOLE, [". 1:2922(2921) ack 1", "P. 2922:4001(1079) ack 1"]) == ["flags", "sequence"]
 
 
-def test_a_host_that_pushes_its_super_segments_may_have_psh_within() -> None:
-    pushed = [PIECES[0], "P. 1461:2921(1460) ack 1", PIECES[2]]
+def test_a_host_that_pushes_its_super_segments_has_psh_where_one_ends_and_nowhere_else() -> None:
+    pushed = ["P. 1:2921(2920) ack 1", PIECES[2]]
     assert offer(WHOLE, pushed) == ["flags"]
-    assert offer(WHOLE, pushed, pushes=True) == []
-    # Only there, and nothing but PSH.
-    assert offer(WHOLE, [*PIECES[:2], ". 2921:4001(1080) ack 1"], pushes=True) == ["flags"]
-    assert offer(WHOLE, [PIECES[0], "FP. 1461:2921(1460) ack 1", PIECES[2]], pushes=True) == ["flags"]
-    assert offer([PIECES[1]], ["P. 1461:2921(1460) ack 1"], pushes=True) == ["flags"]
+    assert offer(WHOLE, pushed, pushed=PUSHED_BURSTS) == []
+    # It must be there.
+    assert offer(WHOLE, [". 1:2921(2920) ack 1", PIECES[2]], pushed=PUSHED_BURSTS) == ["flags"]
+    # A single segment has it only where the text says so.
+    single = [PIECES[0], "P. 1461:2921(1460) ack 1", PIECES[2]]
+    assert offer(WHOLE, PIECES, pushed=PUSHED_BURSTS) == []
+    assert offer(WHOLE, single, pushed=PUSHED_BURSTS) == ["flags"]
+    assert offer([PIECES[1]], ["P. 1461:2921(1460) ack 1"], pushed=PUSHED_BURSTS) == ["flags"]
+    # Where nobody can tell what was a super-segment it may have been one.
+    assert offer(WHOLE, single, pushed=PUSHED_UNSEEN) == offer(WHOLE, PIECES, pushed=PUSHED_UNSEEN) == []
+    # The last piece is as the text has it, and nothing but PSH is another matter.
+    assert offer(WHOLE, [*PIECES[:2], ". 2921:4001(1080) ack 1"], pushed=PUSHED_BURSTS) == ["flags"]
+    assert offer(WHOLE, ["FP. 1:2921(2920) ack 1", PIECES[2]], pushed=PUSHED_BURSTS) == ["flags"]
+    assert offer([PIECES[0], PIECES[1]], ["P. 1:2921(2920) ack 1"], pushed=PUSHED_BURSTS) == ["flags"]
 
 
 def test_a_super_segment_that_is_not_all_the_pieces_does_not_pass() -> None:

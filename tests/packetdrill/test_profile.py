@@ -10,6 +10,7 @@ from plankroad.packetdrill.errors import ScriptError
 from plankroad.packetdrill.ground import Settings
 from plankroad.packetdrill.grounds import virtual_ground
 from plankroad.packetdrill.profile import TIMES, built_in, load_profile, parse_profile
+from plankroad.packetdrill.suite import RunOptions, run_text
 from plankroad.stack.config import StackConfig
 from plankroad.tcp.config import TcpConfig
 from plankroad.units import MILLISECOND, SECOND
@@ -104,6 +105,30 @@ def test_a_host_that_pushes_its_bursts_is_known_to_do_so(tmp_path: Path) -> None
     for count, pushes in ((0, False), (2, True)):
         file.write_text(f"[tcp]\npush_bursts = {count}\n")
         assert virtual_ground(Settings(), str(file), [], tmp_path).settings.pushes_bursts == pushes
+
+
+@pytest.mark.parametrize(
+    ("second", "passes"), [("P. 2001:4001(2000)", True), (". 2001:4001(2000)", False), ("P. 2001:3001(1000)", False)]
+)
+def test_with_a_profile_psh_stands_where_a_super_segment_ends_and_nowhere_else(second: str, passes: bool) -> None:
+    """What is sent, two segments at once, is [1, 2001) and [2001, 4001), each with PSH at its end."""
+    text = f"""
+        0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
+       +0 bind(3, ..., ...) = 0
+       +0 listen(3, 1) = 0
+       +0 < S 0:0(0) win 65535 <mss 1000>
+       +0 > S. 0:0(0) ack 1 <mss 1460>
+      +.1 < . 1:1(0) ack 1 win 65535
+       +0 accept(3, ..., ...) = 4
+       +0 write(4, ..., 6000) = 6000
+       +0 > P. 1:2001(2000) ack 1
+       +0 > {second} ack 1
+    """
+    assert run_text(text, "mine.pkt", RunOptions("linux", strict_end=False)).passed == passes
+    # In one expected segment they are where they are.
+    whole = text[: text.index("+0 > P.")] + "+0 > P. 1:6001(6000) ack 1"
+    assert run_text(whole, "mine.pkt", RunOptions("linux")).passed
+    assert not run_text(whole.replace("P. 1:6001", ". 1:6001"), "mine.pkt", RunOptions("linux")).passed
 
 
 def test_the_fields_that_are_times_are_those_with_nanoseconds() -> None:

@@ -36,6 +36,7 @@ class Settings:
 
     __slots__ = (
         "bind_port",
+        "bursts_hidden",
         "connect_port",
         "gateway",
         "ip_version",
@@ -81,16 +82,22 @@ class Settings:
         self.strict_segments: bool = False
         #: The host sets PSH on the last segment of each super-segment that it makes, as the kernel does.
         self.pushes_bursts: bool = False
+        #: Nobody can tell which they were (`Sent.ends_burst`).
+        self.bursts_hidden: bool = False
         #: Bits a second of the link where the ground has such a thing; 0 = as fast as it can.
         self.speed: int = 0
         self.seed: int = 0
 
 
 class Sent(NamedTuple):
-    """A packet that the host under test sent: when, and an IP packet as on the wire (checksums complete)."""
+    """A packet that the host under test sent: when, and an IP packet as on the wire (checksums complete).
+
+    `ends_burst`: it is the last of those that a super-segment was cut into.
+    """
 
     time: int
     packet: bytes
+    ends_burst: bool = False
 
 
 class CommandResult(NamedTuple):

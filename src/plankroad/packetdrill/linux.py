@@ -56,7 +56,7 @@ class LinuxGround(Ground):
         super().__init__(settings)
         check_ground()
         settings.tolerance = max(settings.tolerance, TOLERANCE)
-        settings.pushes_bursts = True
+        settings.pushes_bursts = settings.bursts_hidden = True
         self._own_nursery = nursery is None
         self._nursery = nursery if nursery is not None else Nursery()
         self._directory = str(Path(directory).resolve())

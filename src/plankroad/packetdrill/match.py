@@ -22,7 +22,8 @@ A script may have one segment where the wire has several, cut at the MSS, and th
 segmentation offload) where the script has several. Both are cut at the MSS in force and compared piece by piece: PSH
 and FIN belong to the last, CWR (unless AccECN is in use) to the first. Nothing else is forgiven, and this not where
 `strict` (`--strict_segments`) is asked for. A host that pushes each of its super-segments (`Settings.pushes_bursts`)
-has PSH on pieces before the last one too: how it cuts them is its own affair.
+must have PSH on the piece that ends one, be it before the script's last piece, and there alone; only where nobody can
+tell which pieces those are, as on a kernel's device, PSH before the last piece is not looked at.
 """
 
 from __future__ import annotations
@@ -75,6 +76,13 @@ _ACE_SHIFT: Final = 6
 _PROTOCOLS: Final = {PROTO_TCP: "TCP", PROTO_UDP: "UDP", PROTO_ICMP: "ICMP", PROTO_ICMPV6: "ICMPv6"}
 
 
+#: Which pieces before the last of an expected segment have PSH: none; those that end a super-segment of the host's; or
+#: any, for it is not known which those are.
+PUSHED_NEVER: Final = 0
+PUSHED_BURSTS: Final = 1
+PUSHED_UNSEEN: Final = 2
+
+
 class Row(NamedTuple):
     """One thing compared: its name, what is expected and what was sent in words, and whether it is right."""
 
@@ -99,19 +107,20 @@ class Expectation:
             rest = expectation.offer(arrival)     # what of it is to be looked at next, here or by the next
             if expectation.failed: print(expectation.report())
 
-    `tolerance` (ns) is for timestamps. `rows` are the comparison of the arrival offered last.
+    `tolerance` (ns) is for timestamps; `pushed` is a PUSHED_ constant. `rows` are the comparison of the arrival offered
+    last.
     """
 
-    __slots__ = ("_left", "arrivals", "done", "flow", "packet", "pushes", "rows", "strict", "tolerance")
+    __slots__ = ("_left", "arrivals", "done", "flow", "packet", "pushed", "rows", "strict", "tolerance")
 
     def __init__(
-        self, packet: Packet, flow: Flow, tolerance: int = 4_000_000, strict: bool = False, pushes: bool = False
+        self, packet: Packet, flow: Flow, tolerance: int = 4_000_000, strict: bool = False, pushed: int = 0
     ) -> None:
         self.packet = packet
         self.flow = flow
         self.tolerance = tolerance
         self.strict = strict
-        self.pushes = pushes
+        self.pushed = pushed
         self.done = False
         self.rows: list[Row] = []
         self.arrivals: list[Arrival] = []
@@ -161,7 +170,11 @@ class Expectation:
             seen, rest = seen.cut(size, bool(self.flow.acc_ecn))
         if wanted > size:
             seq = SequenceRange(tcp.seq.start, (tcp.seq.start + size) & _U32, size)
-            pushed = seen.flags & PSH if self.pushes else 0
+            pushed = 0
+            if self.pushed == PUSHED_UNSEEN:
+                pushed = seen.flags & PSH
+            elif self.pushed == PUSHED_BURSTS and seen.ends_burst and rest is None:
+                pushed = PSH
             left = replace(left, body=replace(tcp, seq=seq, flags=tcp.flags & ~(PSH | FIN) | pushed))
         return left, seen, rest
 

@@ -19,7 +19,7 @@ from plankroad.packetdrill.conversations import Conversation, Conversations
 from plankroad.packetdrill.errors import BadScriptError, NotApplicableError, ScriptError
 from plankroad.packetdrill.flow import pattern
 from plankroad.packetdrill.ground import Ground
-from plankroad.packetdrill.match import Arrival, Expectation
+from plankroad.packetdrill.match import PUSHED_BURSTS, PUSHED_NEVER, PUSHED_UNSEEN, Arrival, Expectation
 from plankroad.packetdrill.outcome import FAILED, NOT_APPLICABLE, PASSED, NotMetError, Outcome
 from plankroad.packetdrill.packets import build
 from plankroad.packetdrill.seen import see, seen_text
@@ -168,6 +168,7 @@ class Runner:
         while sent is not None:
             try:
                 seen = see(sent.packet)
+                seen.ends_burst = sent.ends_burst
             except BadPacket as exc:
                 raise NotMetError(self._line, f"the stack sent what is no packet: {exc}", sent.packet.hex()) from None
             self.arrivals.append(Arrival(sent.time, seen))
@@ -188,7 +189,10 @@ class Runner:
         settings = self.ground.settings
         conversation = self.conversations.of_expected(packet)
         flow = conversation.flow
-        expectation = Expectation(packet, flow, settings.tolerance, settings.strict_segments, settings.pushes_bursts)
+        pushed = PUSHED_NEVER
+        if settings.pushes_bursts:
+            pushed = PUSHED_UNSEEN if settings.bursts_hidden else PUSHED_BURSTS
+        expectation = Expectation(packet, flow, settings.tolerance, settings.strict_segments, pushed)
         until = self.ground.now() + ANY_TIME_LIMIT if due.any_time else due.latest
         came = 0
         while not expectation.done:

@@ -47,9 +47,9 @@ class Seen:
     """One IP packet. Which fields hold something depends on `protocol`.
 
     `bad`: what is wrong with its lengths and checksums, "" for nothing. `ip_options`: bytes of options or extension
-    headers. `ports` are 0 where there are none. `length` is that of the transport's data. TCP: `flags` (nine bits),
-    `reserved` (the three before them), `seq`, `ack`, `window`, `urgent`, `options` as bytes. ICMP: `icmp_type`,
-    `icmp_code`, `rest` (the 32 bits behind the checksum), `quoted`.
+    headers. `ports` are 0 where there are none. `length` is that of the transport's data; `ends_burst`: it is the last
+    piece of a super-segment. TCP: `flags` (nine bits), `reserved` (the three before them), `seq`, `ack`, `window`,
+    `urgent`, `options` as bytes. ICMP: `icmp_type`, `icmp_code`, `rest` (the 32 bits behind the checksum), `quoted`.
     """
 
     __slots__ = (
@@ -58,6 +58,7 @@ class Seen:
         "data",
         "destination",
         "dst",
+        "ends_burst",
         "flags",
         "flow_label",
         "icmp_code",
@@ -93,6 +94,7 @@ class Seen:
         self.destination = 0
         self.data = b""
         self.length = 0
+        self.ends_burst = False
         self.flags = 0
         self.reserved = 0
         self.seq = 0
@@ -113,6 +115,7 @@ class Seen:
         first, rest = self._copy(), self._copy()
         first.data, rest.data = self.data[:size], self.data[size:]
         first.length, rest.length = size, self.length - size
+        first.ends_burst, rest.ends_burst = False, True
         first.flags &= ~(FIN | PSH)
         if not piece_cwr:
             rest.flags &= ~CWR

@@ -129,12 +129,12 @@ class VirtualGround(Ground):
         if self.machine.queue_closed:
             return  # dropped by the device's queue
         pieces = [complete(packet)] if packet.gso_type == GSO_NONE else segment(packet)
-        for piece in pieces:
+        for i, piece in enumerate(pieces):
             sent = piece.to_bytes()
             mtu = self.interface.mtu
             if len(sent) > mtu:
                 raise ScriptError(f"the stack sent a packet of {len(sent)} bytes on a link whose MTU is {mtu}")
-            self.packets.append(Sent(self.now(), sent))
+            self.packets.append(Sent(self.now(), sent, 0 < i == len(pieces) - 1))
 
     # Time
 
