@@ -296,7 +296,7 @@ def _control(
     told = 0 if t.sack_ok else min(t.reno_sacked, max(0, t.fresh_acked - t.snd_mss))
     lost = after_ack(t, now, acked, sacked, duplicate, t.dsack_end)
     if t.ecn is not None and ecn.feedback(t, now, seg, start, t.fresh_acked + sacked, acked):
-        on_mark(t, now)
+        on_mark(t, now, acked, sacked)
     if not acked and not sacked:
         return
     sample: AckSample = t.sample

@@ -125,8 +125,11 @@ def on_timeout(t: Tcb, now: int) -> None:
         )
 
 
-def on_mark(t: Tcb, now: int) -> None:
-    """The peer echoes a congestion mark: at most one reduction a round trip (RFC 3168 section 6.1.2)."""
+def on_mark(t: Tcb, now: int, acked: int = 0, sacked: int = 0) -> None:
+    """The peer echoes a congestion mark: at most one reduction a round trip (RFC 3168 section 6.1.2).
+
+    The ACK that brings the echo acknowledged `acked` octets cumulatively and `sacked` new ones by SACK.
+    """
     if t.congestion != OPEN:
         return
     # The ACK that brings the echo has been taken off.
@@ -139,8 +142,10 @@ def on_mark(t: Tcb, now: int) -> None:
     t.recover = t.snd_nxt
     # No later insight makes a mark a mistake.
     t.cc.undo_possible = False
-    # RFC 9937 section 5: PRR may lead this reduction as well.
-    prr.begin(t, 0, 0)
+    # RFC 9937 section 5: PRR may lead this reduction as well. What this ACK says arrived counts, as in a recovery.
+    prr.begin(t, acked, sacked)
+    if t.prr.active and (acked or sacked):
+        prr.on_ack(t, max(0, t.fresh_acked + sacked), acked > 0, 0)
     if t.log is not None:
         t.log.event(now, t.name(), "mark", {"cwnd": t.cc.cwnd, "ssthresh": t.cc.ssthresh})
 

@@ -92,10 +92,14 @@ def test_loss_sets_ssthresh_from_flight_size_and_cwnd_to_it(name: str, factor: f
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_lower_bounds_are_two_segments_on_loss_and_one_on_ecn(name: str) -> None:
-    cc = create(name, SMSS, 2 * SMSS)
+def test_the_lower_bound_is_two_segments(name: str) -> None:
+    cc = create(name, SMSS, 3 * SMSS)
     cc.on_congestion(0, LOSS, SMSS)
     assert (cc.cwnd, cc.ssthresh) == (2 * SMSS, 2 * SMSS)
+    cc.on_congestion(0, ECN, SMSS)
+    assert (cc.cwnd, cc.ssthresh) == (2 * SMSS, 2 * SMSS)
+    # A mark does not raise what a timeout left.
+    cc.on_congestion(0, TIMEOUT, SMSS)
     cc.on_congestion(0, ECN, SMSS)
     assert (cc.cwnd, cc.ssthresh) == (SMSS, 2 * SMSS)
 

@@ -205,14 +205,14 @@ def test_app_limited_time_does_not_count() -> None:
     assert run(True, True) == pytest.approx(steady, rel=0.005)
 
 
-def test_ecn_reduces_like_loss_but_down_to_one_segment() -> None:
-    # Section 4.6.
+def test_ecn_reduces_like_loss() -> None:
+    # Section 4.6; but not below two segments (docs/deviations.md).
     cc = cubic(100)
     cc.on_congestion(0, ECN, 100 * SMSS)
     assert cc.cwnd == cc.ssthresh == 70 * SMSS
     for i in range(40):
         cc.on_congestion(i, ECN, cc.cwnd)
-    assert (cc.cwnd, cc.ssthresh) == (SMSS, 2 * SMSS)
+    assert (cc.cwnd, cc.ssthresh) == (2 * SMSS, 2 * SMSS)
 
 
 def feed_round(cc: Cubic, now: int, rtt: int, acks: int = 10) -> int:

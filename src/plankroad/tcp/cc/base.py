@@ -300,8 +300,9 @@ class CongestionControl:
             # RFC 7661 section 4.4: a timeout ends the non-validated phase.
             validation.reset()
         elif signal == ECN:
-            # RFC 3168 section 6.1.2 lets cwnd go down to one segment; RFC 9438 section 4.6 likewise.
-            self.cwnd = max(min(ssthresh, self.cwnd), smss)
+            # RFC 3168 section 6.1.2 lets cwnd go down to one segment, RFC 9438 section 4.6 likewise. But a segment
+            # alone waits for the peer's delayed acknowledgement, and where a queue marks all the time its flow starves.
+            self.cwnd = min(self.cwnd, max(ssthresh, 2 * smss))
             validation.validated = True
         else:
             # FlightSize may be more than cwnd (limited transmit, a window reduced a moment ago), but congestion
