@@ -8,6 +8,7 @@ import pytest
 
 from plankroad.endpoint import EVENT_CONNECTED, EVENT_ERROR
 from plankroad.tcp.config import TcpConfig
+from plankroad.tcp.constants import OPEN
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.fastopen_cache import FastOpenCache
 from plankroad.tcp.icmp import ADMIN_PROHIBITED, FRAGMENTATION_NEEDED, PORT_UNREACHABLE
@@ -560,8 +561,9 @@ def test_a_program_may_write_and_close_before_there_is_an_answer() -> None:
         assert peer.state == "SYN_SENT"
         with pytest.raises(BrokenPipeError):
             peer.conn.send(peer.now, b"more")
-        [data] = answer(peer, ack)
-        assert (flags_of(data).replace("P", ""), data.payload) == ("F.", first)
+        # What the SYN brought in vain is sent again by itself.
+        *data, fin = answer(peer, ack)
+        assert (flags_of(fin), b"".join(seg.payload for seg in data)) == ("F.", first)
         peer.segment("F.", seq=1, ack=ALL + 1)
         assert peer.state == "TIME_WAIT"
 
@@ -711,3 +713,40 @@ def test_a_path_may_be_tried_again_after_a_failure() -> None:
     cache.worked(b"aaaa", b"bbbb", 80)
     cache.failed(0, b"aaaa", b"bbbb", 80, False)
     assert cache.find(1, b"aaaa", b"bbbb", 80) is not None
+
+
+def test_what_the_answer_leaves_out_is_no_sign_of_congestion_and_heeds_the_window() -> None:
+    client = Client()
+    client.knows()
+    peer = tried(client)
+    [again] = answer(peer, 1)
+    assert again.payload == REQUEST
+    t = peer.conn.tcb
+    assert t.congestion == OPEN
+    assert t.cc.cwnd == t.cc.initial_window
+    assert peer.counters.retransmitted == peer.counters.retransmitted_syn == 1
+    # Karn: what acknowledges it is no sample.
+    samples = t.rtt.samples
+    peer.advance(50 * MILLISECOND)
+    peer.segment(".", seq=1, ack=ALL)
+    assert (t.rtt.samples, t.scoreboard.is_empty()) == (samples, True)
+    # Another connection, whose server has no room yet.
+    client = Client()
+    client.knows()
+    peer = tried(client)
+    out = peer.segment("S.", seq=0, ack=1, mss=1460, wnd=0)
+    assert [seg.payload for seg in out] == [b""]
+    [again] = peer.segment(".", seq=1, ack=1, wnd=1000)
+    assert again.payload == REQUEST
+
+
+def test_the_data_of_a_syn_counts_as_one_segment_with_it() -> None:
+    # As in Linux's tcpi_delivered.
+    client = Client()
+    client.knows()
+    peer = tried(client)
+    answer(peer, ALL)
+    assert peer.conn.info(peer.now)["delivered"] == 1
+    peer.send(b"x")
+    peer.segment(".", seq=1, ack=ALL + 1)
+    assert peer.conn.info(peer.now)["delivered"] == 2

@@ -11,6 +11,8 @@ from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.connection import Connection
 from plankroad.tcp.constants import TIMER_PERSIST
 from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_OLD, MAC_SIPHASH, FastOpenKeys
+from plankroad.tcp.icmp import HOST_UNREACHABLE
+from plankroad.tcp.seq import MASK32
 from plankroad.tcp.siphash import siphash
 from plankroad.testing.scripted import ScriptedPeer, flags_of
 from plankroad.units import MILLISECOND, NEVER, SECOND
@@ -501,3 +503,51 @@ def test_trouble_with_the_data_is_told_though_there_was_trouble_with_the_syn_ack
     assert not peer.events & EVENT_SOFT_ERROR
     peer.timeout()
     assert peer.events & EVENT_SOFT_ERROR
+
+
+def test_an_icmp_error_about_the_syn_ack_counts_until_the_handshake_is_over() -> None:
+    # RFC 5927 section 4.1: SND.UNA =< SEG.SEQ < SND.NXT; our SYN is not acknowledged, though data may follow it.
+    peer = server()
+    conn = opened(peer)
+    assert conn.handle_icmp(peer.now, HOST_UNREACHABLE, conn.tcb.iss & MASK32)
+    assert conn.soft_error == errno.EHOSTUNREACH
+    peer.segment(".", seq=1 + len(REQUEST), ack=1)
+    assert not conn.handle_icmp(peer.now, HOST_UNREACHABLE, conn.tcb.iss & MASK32)
+
+
+def test_where_icmp_errors_end_attempts_the_data_of_the_syn_stays_to_be_read() -> None:
+    peer = server(config=TcpConfig(syn_soft_error_retries=-1))
+    conn = opened(peer)
+    assert conn.handle_icmp(peer.now, HOST_UNREACHABLE, conn.tcb.iss & MASK32)
+    assert (peer.state, conn.error) == ("CLOSED", errno.EHOSTUNREACH)
+    assert bytes(peer.received) == REQUEST
+
+
+def test_before_a_round_trip_is_known_no_rate_bounds_what_is_pushed_at_once() -> None:
+    peer = server(config=TcpConfig(push_bursts=2))
+    conn = opened(peer)
+    conn.tcb.gso_max = 65_535
+    half = conn.tcb.cc.cwnd // 2 // conn.tcb.snd_mss * conn.tcb.snd_mss
+    assert [len(seg.payload) for seg in peer.send(bytes(2 * half))] == [half, half]
+
+
+def test_a_listener_may_have_a_key_of_its_own() -> None:
+    peer = server()
+    hosts = cookie_for(peer)
+    assert peer.listener is not None
+    peer.listener.set_fast_open_key(bytes(range(16)))
+    [answer] = syn(peer, hosts, REQUEST)
+    assert (answer.ack, answer.fast_open == hosts) == (1, False)
+    own = answer.fast_open
+    assert own is not None
+    peer.connection = None
+    [answer] = syn(peer, own, REQUEST)
+    assert answer.ack == 1 + len(REQUEST)
+    # The key before it is good until the program says otherwise.
+    peer.connection = None
+    peer.listener.set_fast_open_key(bytes(16), bytes(range(16)))
+    [answer] = syn(peer, own, REQUEST)
+    assert answer.ack == 1 + len(REQUEST)
+    assert answer.fast_open not in (None, own)
+    with pytest.raises(ValueError, match="16 bytes"):
+        peer.listener.set_fast_open_key(bytes(3))

@@ -206,6 +206,13 @@ def test_the_mss_that_is_offered_may_follow_the_path() -> None:
         assert syn.mss == expected
 
 
+def test_a_search_for_the_path_mtu_does_not_lower_the_mss_that_is_offered() -> None:
+    peer = ScriptedPeer(TcpConfig(offer_path_mss=True, mtu_probing="on"), mtu=1400)
+    [syn] = peer.open()
+    assert peer.conn.tcb.path_mss < 1360
+    assert syn.mss == 1360
+
+
 def test_a_user_timeout_need_not_be_told() -> None:
     peer = ScriptedPeer(TcpConfig(user_timeout=200 * SECOND, user_timeout_offered=False))
     [syn] = peer.open()

@@ -85,6 +85,7 @@ _OPTIONS: Final = (
     "rcv_buf_max",
     "snd_buf",
     "snd_buf_max",
+    "syn_retries",
     "tos",
     "ttl",
     "user_timeout",

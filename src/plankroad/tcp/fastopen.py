@@ -2,8 +2,8 @@
 
 A client that was asked for it (`Tcb.fast_open_cache`) and has no cookie asks for one in its SYN. With a cookie it
 holds its SYN back until the program writes, for a moment at most, so that the SYN can bring what was written. Whatever
-the SYN-ACK does not acknowledge of that counts as never sent, and leaves with the first ACK. A SYN that is sent again
-is a plain one.
+the SYN-ACK does not acknowledge of that counts as lost, without congestion, and leaves with the first ACK. A SYN that
+is sent again is a plain one.
 
 A server's side is in `listen` (who is let in) and `handshake` (what that means); its cookies are in `fastopen_cookie`.
 """

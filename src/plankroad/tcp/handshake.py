@@ -175,28 +175,38 @@ def syn_acknowledged(t: Tcb, now: int, seg: Segment, ack: int) -> None:
     t.retries = 0
     t.trouble_reported = False
     t.soft_error = 0
-    _begin_data(t, now, _settle_syn_data(t, ack))
+    _settle_syn_data(t, now, ack)
 
 
-def _settle_syn_data(t: Tcb, ack: int) -> int:
-    """Data of our SYN that the peer took is done with; the rest was never sent. Returns SND.UNA.
+def _settle_syn_data(t: Tcb, now: int, ack: int) -> None:
+    """Data of our SYN that the peer took is done with; the rest is lost, which is no sign of congestion: the peer has
+    thrown it away, or a SYN without it came in its place.
 
     RFC 7413 section 4.2.2: "The client SHOULD retransmit any unacknowledged data in the first ACK packet".
     """
     start = t.iss + 1
-    sent = t.snd_nxt - start
-    taken = max(0, min(ack - start, sent))
-    if sent > 0:
-        t.snd_buf.release(start + taken)
-        t.syn_data = taken
-        t.delivered += taken
-        t.bytes_acked += taken
-        t.bytes_sent += taken
-        t.counters.bytes_sent += taken
-        t.bytes_retransmitted += sent - taken
-        t.counters.bytes_retransmitted += sent - taken
-    t.snd_nxt = t.snd_max = start + taken
-    return t.snd_nxt
+    end = max(t.snd_nxt, start)
+    una = max(start, min(ack, end))
+    t.snd_nxt = t.snd_max = end
+    _begin_data(t, now, una)
+    if end == start:
+        return
+    taken = una - start
+    t.snd_buf.release(una)
+    t.syn_data = taken
+    t.delivered += taken
+    t.bytes_acked += taken
+    t.bytes_sent += end - start
+    t.counters.bytes_sent += end - start
+    if una == end:
+        return
+    board = t.scoreboard
+    # Its acknowledgement may still answer the SYN (Karn); and the window of the SYN,ACK counts for it.
+    board.add(una, end, t.syn_sent_at).ever_retransmitted = True
+    board.mark_all_lost()
+    board.fresh_losses.clear()
+    t.syn_data_end = end
+    arm_retransmit(t, now)
 
 
 def _begin_data(t: Tcb, now: int, una: int) -> None:
@@ -241,6 +251,12 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
                 t.reset_seq = seg.ack
                 t.reset_with_ack = False
             return False
+        if not seg.flags & RST and _echoes_another(t, now, seg):
+            t.counters.paws_rejected += 1
+            t.send_reset = True
+            t.reset_seq = seg.ack
+            t.reset_with_ack = False
+            return False
         ack_ok = True
     if seg.flags & RST:
         t.counters.resets_received += 1
@@ -271,3 +287,15 @@ def handle_syn_sent(t: Tcb, now: int, seg: Segment) -> bool:
     t.syn_pending = True
     set_state(t, now, SYN_RECEIVED)
     return False
+
+
+def _echoes_another(t: Tcb, now: int, seg: Segment) -> bool:
+    """Does this SYN,ACK echo a timestamp that none of our SYNs had? Then it is no answer to one.
+
+    RFC 7323 section 3.2: "When the ACK bit is set in an outgoing segment, the sender MUST echo a recently received
+    TSval". Zero is let pass: there are hosts that do not echo that of a SYN.
+    """
+    if not t.ts_ok or not seg.has_ts or seg.ts_ecr == 0 or t.syn_sent_at < 0:
+        return False
+    first = t.ts_now(t.syn_sent_at)
+    return (seg.ts_ecr - first) & MASK32 > (t.ts_now(now) - first) & MASK32

@@ -59,7 +59,9 @@ def handle_icmp(t: Tcb, now: int, kind: int, seq: int) -> bool:
         return False
     # RFC 5927 section 4.1: "TCP SHOULD check that the TCP sequence number contained in the payload of the ICMP
     # error message is within the range SND.UNA =< SEG.SEQ < SND.NXT."
-    if seq < 0 or not t.snd_una <= unwrap(seq, t.snd_una) < t.snd_max:
+    # Until the handshake is over our SYN is in flight, even where data has gone out behind it (RFC 7413 section 3).
+    least = t.iss if t.state == SYN_RECEIVED else t.snd_una
+    if seq < 0 or not least <= unwrap(seq, t.snd_una) < t.snd_max:
         t.counters.icmp_rejected += 1
         return False
     if kind == FRAGMENTATION_NEEDED:

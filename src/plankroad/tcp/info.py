@@ -47,7 +47,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         options.append("ecn" if e.mode == CLASSIC else "accecn")
         if e.seen:
             options.append("ecnseen")
-    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE) and t.syn_data:
+    if t.fast_open in (FAST_OPEN_ACTIVE, FAST_OPEN_PASSIVE) and t.syn_data and not t.syn_data_end:
         options.append("fast_open")
     return {
         "state": STATE_NAMES[t.state],
@@ -94,8 +94,7 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "dsack_dups": t.dsacks_received,
         "reordering": t.rack.reordering,
         "reord_seen": t.rack.reordered,
-        # Our SYN is one of them.
-        "delivered": _segments(t.delivered, mss) + (1 if _syn_arrived(t) else 0),
+        "delivered": _delivered(t, mss),
         "delivered_ce": e.s_cep - 5 if e is not None else 0,
         "delivered_ce_bytes": e.ce_octets if e is not None else 0,
         "delivered_e0_bytes": e.s_e0b - 1 if e is not None else 0,
@@ -119,6 +118,13 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
 def _syn_arrived(t: Tcb) -> bool:
     """The peer has acknowledged our SYN."""
     return t.state >= ESTABLISHED or (t.state == CLOSED and t.snd_una > t.iss)
+
+
+def _delivered(t: Tcb, mss: int) -> int:
+    """Segments known to have arrived; our SYN is one of them, with the data that the peer took of it."""
+    if not _syn_arrived(t):
+        return _segments(t.delivered, mss)
+    return 1 + _segments(t.delivered if t.passive else t.delivered - t.syn_data, mss)
 
 
 def _counts(t: Tcb) -> tuple[int, int, int, int]:

@@ -17,7 +17,7 @@ from plankroad.tcp.ecn import established
 from plankroad.tcp.ecnstate import ECN_OFF
 from plankroad.tcp.ending import abort_connection, end_connection
 from plankroad.tcp.fastopen_cache import FastOpenCookie
-from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_NONE, FastOpenKeys
+from plankroad.tcp.fastopen_cookie import COOKIE_BAD, COOKIE_GOOD, COOKIE_NONE, MAC_BLAKE2, FastOpenKeys
 from plankroad.tcp.handshake import accept_syn, begin_fast, begin_passive, establish, syn_acknowledged
 from plankroad.tcp.isn import IsnGenerator
 from plankroad.tcp.reset import reset_for
@@ -190,6 +190,18 @@ class Listener(Endpoint):
         if not self.ready:
             return None
         return self.ready.pop(0)
+
+    def set_fast_open_key(self, key: bytes, previous: bytes = b"") -> None:
+        """Cookies of this listener are made with `key`, not with the host's, and those made with `previous` taken too.
+
+        ValueError as `FastOpenKeys.set_key`: both of at least 16 bytes, or `previous` empty.
+        """
+        host = self.fast_open_keys
+        if len(key) < 16:
+            raise ValueError("a key for Fast Open cookies must be of at least 16 bytes")
+        keys = FastOpenKeys(key, 0, MAC_BLAKE2 if host is None else host.mac)
+        keys.set_key(key, previous)
+        self.fast_open_keys = keys
 
     def recycle(self, now: int) -> bool:
         """Forget the half-open connection that waits longest; False where there is none.

@@ -160,7 +160,9 @@ def _retransmission(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end
             mss = t.snd_mss
             length = min(length, mss)
     t.force_retransmit = False
-    if t.congestion == LOSS:
+    if sent.start + length <= t.syn_data_end and t.congestion == OPEN:
+        t.counters.retransmitted_syn += 1
+    elif t.congestion == LOSS:
         t.counters.retransmitted_timeout += 1
     elif t.congestion == RESIZE:
         t.counters.retransmitted_path_mtu += 1
@@ -217,6 +219,8 @@ def _why(t: Tcb, sent: Sent) -> str:
         return "timeout"
     if t.congestion == RESIZE:
         return "path mtu"
+    if sent.end <= t.syn_data_end and t.congestion == OPEN:
+        return "fast open"
     return "lost" if sent.lost else "tail probe"
 
 
@@ -392,6 +396,9 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     # MUST-61: "a TCP MUST set the PSH bit in the last buffered segment (i.e., when there is no more queued data)".
     # Where the program has said that more follows it is no end.
     if payload and data_end == t.snd_buf.end and (data_end != t.more_end or t.more):
+        flags |= PSH
+    elif payload and data_end == t.syn_data_end:
+        # What a SYN brings is given to the program at once (RFC 7413 section 4.2.2), and so is this in its place.
         flags |= PSH
     seg = segment(t, now, start, flags, payload)
     if len(payload) > mss:

@@ -56,9 +56,12 @@ def quantum(t: Tcb) -> int:
 
 
 def push_burst(t: Tcb) -> int:
-    """The most that a super-segment holds where each ends with PSH (`TcpConfig.push_bursts`), in bytes."""
+    """The most that a super-segment holds where each ends with PSH (`TcpConfig.push_bursts`), in bytes.
+
+    Before a round trip was measured (TCP Fast Open) there is no rate, and nothing to hold back by it.
+    """
     window = t.window()
-    rate = 2 * window * _BURST // t.rtt.srtt if t.rtt.srtt > 0 else 0
+    rate = 2 * window * _BURST // t.rtt.srtt if t.rtt.srtt > 0 else window
     return min(max(rate, t.config.push_bursts * t.snd_mss), window >> 1)
 
 

@@ -12,6 +12,7 @@ from plankroad.tcp.constants import (
     TIMER_USER,
 )
 from plankroad.tcp.fastopen import load_syn
+from plankroad.tcp.plpmtud import header_length
 from plankroad.tcp.seq import MASK32
 from plankroad.tcp.tcb import Tcb
 from plankroad.tcp.window import window_field
@@ -167,7 +168,9 @@ def syn(t: Tcb, now: int) -> Segment:
     # MUST-14, SHLD-5; MUST-67: from what the link can carry to us.
     seg.mss = max(min(t.link_mss, 65535), 1)
     if config.offer_path_mss:
-        seg.mss = max(min(seg.mss, t.path_mss), 1)
+        # What a search for the path's MTU begins with says nothing of the way here.
+        p = t.plpmtud
+        seg.mss = max(min(seg.mss, t.path_mss if p is None else p.told - header_length(t)), 1)
     if config.max_segment:
         seg.mss = min(seg.mss, config.max_segment)
     if t.ws_ok:

@@ -212,6 +212,7 @@ class Tcb:
         "state",
         "sws_override",
         "syn_data",
+        "syn_data_end",
         "syn_pending",
         "syn_retransmitted",
         "syn_sent_at",
@@ -421,6 +422,7 @@ class Tcb:
         self.fast_open_option: FastOpenCookie | None = None  # what our first SYN or SYN-ACK carries
         self.fast_open_cache: FastOpenCache | None = None  # a client's memory; None: it does not want Fast Open
         self.syn_data: int = 0  # octets of data in our SYN; once answered, those that the peer took
+        self.syn_data_end: int = 0  # where the data of our SYN ended that its answer left out
         self.probes: int = 0
         self.persist_since: int = 0  # with probes: when the first of them was due
         self.probe_due: int = 0  # a PROBE_ constant of `output`

@@ -61,10 +61,14 @@ def update_is_due(t: Tcb) -> bool:
     """After the program read: is the window to be told to the peer at once?
 
     The peer hears of small steps with the next acknowledgement; a step is worth a segment of its own when it gives
-    back a quarter of the buffer, or when what the peer may still send is less than two segments.
+    back a quarter of the buffer, or when what the peer may still send is less than two segments. That the window of a
+    SYN,ACK could tell of no more than 64 KiB is no such step: the program's answer, or the next ACK, tells the rest.
     """
     step = _free_edge(t) - t.rcv_adv
+    mss = t.link_mss
+    little = t.rcv_adv - t.rcv_nxt < 2 * mss
+    if t.segments_sent == 1 and not little:
+        return False
     if step >= max(t.rcv_buf >> 2, min(t.rcv_buf >> 1, t.link_mss)):
         return True
-    mss = t.link_mss
-    return t.rcv_adv - t.rcv_nxt < 2 * mss and step >= min(t.rcv_buf >> 1, mss)
+    return little and step >= min(t.rcv_buf >> 1, mss)

@@ -22,7 +22,7 @@ from plankroad.testing.udpsocket import UdpSocket
 from plankroad.units import MICROSECOND, NEVER, SECOND
 
 #: Fields that mean nothing any more once a connection is there.
-_BEFORE_ONLY: Final = ("syn_retries", "path_mtu_discovery", "fast_open_queue")
+_BEFORE_ONLY: Final = ("path_mtu_discovery", "fast_open_queue")
 
 _KEPT: Final = ((abi.SOL_SOCKET, abi.SO_MARK), (abi.SOL_SOCKET, abi.SO_PRIORITY))
 
@@ -190,6 +190,8 @@ def _get_tcp(sock: TcpSocket, level: int, option: int) -> int | bytes:
             return listener.fast_open_queue if listener is not None else config.fast_open_queue
         if option == abi.TCP_FASTOPEN_CONNECT:
             return int(sock.fast_open_connect)
+        if option == abi.TCP_FASTOPEN_KEY:
+            return sock.fast_open_key
         if option == abi.TCP_NOTSENT_LOWAT:
             return sock.notsent_lowat
         if option == abi.TCP_INQ:
@@ -302,7 +304,9 @@ def _set_tcp_level(sock: TcpSocket, option: int, value: bytes) -> bool:
     elif option == abi.TCP_FASTOPEN_KEY:
         if len(value) not in (16, 32):
             raise os_error(errno.EINVAL)
-        sock.table.stack.set_fast_open_key(value[:16], value[16:])
+        sock.fast_open_key = value
+        if sock.listener is not None:
+            sock.listener.set_fast_open_key(value[:16], value[16:])
     elif option == abi.TCP_NOTSENT_LOWAT:
         sock.notsent_lowat = _unsigned(value)
         sock.changed()

@@ -99,6 +99,7 @@ class TcpSocket(Description):
         self.oob_taken = -1
         self.inq = False
         self.fast_open_connect = False
+        self.fast_open_key = b""
         self.free_bind = False
         self.stored: dict[tuple[int, int], int] = {}
 
@@ -270,6 +271,8 @@ class TcpSocket(Description):
             self.bound = self.table.ports.bind(self, wildcard(self.family, self.v6only, b""), 0)
         self.listener = self.table.ports.listen(self, self.bound[0], self.bound[1], backlog + 1)
         self.listener.owner = self
+        if self.fast_open_key:
+            self.listener.set_fast_open_key(self.fast_open_key[:16], self.fast_open_key[16:])
 
     def open(self, name: SockName, fast_open: bool) -> None:
         """Begin to connect. Raises what `Stack.connect` does, and EISCONN, EALREADY, EAFNOSUPPORT."""
