@@ -142,6 +142,67 @@ def test_the_window_grows_with_dsacks_once_a_round_trip_and_is_forgotten_after_1
     assert rack.reo_wnd_mult == 1
 
 
+@pytest.mark.parametrize(("late", "reordering"), [(1, 3), (2, 3), (3, 4), (7, 8)])
+def test_how_far_the_path_reorders_is_told_in_segments_three_at_least(late: int, reordering: int) -> None:
+    # The first segment comes when `late` of those behind it were reported: it was the first, and is the last of them.
+    peer = flight(11)
+    rack = peer.conn.tcb.rack
+    rack.reordering_seen = True  # nothing is sent again at once
+    peer.segment(".", ack=at(0), sack=[(at(1), at(1 + late))])
+    assert (rack.reordered, rack.reordering) == (0, 3)
+    peer.segment(".", ack=at(1 + late))
+    assert rack.reordered == 1
+    assert rack.reordering == reordering
+    # Less does not take it back.
+    peer.segment(".", ack=at(1 + late), sack=[(at(2 + late), at(3 + late))])
+    peer.segment(".", ack=at(3 + late))
+    assert rack.reordered == 2
+    assert rack.reordering == reordering
+
+
+def test_reordering_is_seen_once_and_counted_once() -> None:
+    peer = flight(12)
+    for first in (0, 3, 6):
+        peer.segment(".", ack=at(first), sack=[(at(first + 1), at(first + 2))])
+        peer.segment(".", ack=at(first + 2))
+        peer.segment(".", ack=at(first + 3))
+    assert peer.conn.tcb.rack.reordered == 3
+    assert peer.counters.reordering_seen == 1
+
+
+def test_of_segments_sent_together_the_one_with_the_highest_number_was_last() -> None:
+    # Section 6.2, RACK_sent_after.
+    peer = flight(6)
+    rack = peer.conn.tcb.rack
+    iss = peer.conn.tcb.iss
+    peer.segment(".", ack=at(0), sack=[(at(3), at(4))])
+    assert rack.end_seq - iss == at(4)
+    peer.segment(".", ack=at(0), sack=[(at(1), at(2)), (at(3), at(4))])
+    assert rack.end_seq - iss == at(4)
+    peer.segment(".", ack=at(0), sack=[(at(1), at(2)), (at(3), at(5))])
+    assert rack.end_seq - iss == at(5)
+
+
+def test_what_was_sent_behind_all_that_arrived_is_not_judged() -> None:
+    peer = flight(2)
+    peer.now += RTT // 2
+    peer.send(bytes(2 * MSS))
+    peer.segment(".", ack=at(2))
+    assert peer.conn.tcb.timers[TIMER_REORDER] == NEVER
+    assert peer.conn.tcb.scoreboard.lost == 0
+
+
+def test_the_window_grows_no_further_than_255_quarters() -> None:
+    peer = flight(4)
+    rack = peer.conn.tcb.rack
+    rack.reo_wnd_mult = 254
+    for expected in (255, 255):
+        peer.segment(".", ack=at(1), sack=[(at(0), at(1))])
+        assert rack.reo_wnd_mult == expected
+        rack.dsack_round = -1
+    assert rack.reo_wnd_persist == 16
+
+
 def test_the_window_is_bounded_by_the_round_trip() -> None:
     peer = flight(20)
     peer.conn.tcb.rack.reo_wnd_mult = 200

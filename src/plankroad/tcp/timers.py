@@ -10,7 +10,6 @@ from plankroad.tcp.constants import (
     CLOSED,
     ESTABLISHED,
     FAST_OPEN_PASSIVE,
-    FIN_WAIT_2,
     SYN_RECEIVED,
     SYN_SENT,
     TIMER_CORK,
@@ -70,12 +69,9 @@ def _expired(t: Tcb, now: int, timer: int) -> None:
     elif timer == TIMER_KEEPALIVE:
         _keepalive(t, now)
     elif timer == TIMER_TIME_WAIT:
-        if t.state == FIN_WAIT_2:
-            # The program is gone and the peer does not close. It may still be reading what we sent, so nothing is
-            # said; what it sends from now on belongs to no connection and is answered by a reset.
-            end_connection(t, now, 0)
-        else:
-            end_connection(t, now, 0)
+        # In FIN_WAIT_2 the program is gone and the peer does not close. It may still be reading what we sent, so
+        # nothing is said; what it sends from now on belongs to no connection and is answered by a reset.
+        end_connection(t, now, 0)
     elif timer == TIMER_USER:
         t.counters.user_timeouts += 1
         abort_connection(t, now, _timeout_errno(t))
