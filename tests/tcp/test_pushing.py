@@ -97,3 +97,52 @@ def test_a_send_buffer_is_cut_at_any_place() -> None:
         assert len(buffer) == end
         buffer.append(b"tail" * 2000)
         assert buffer.slice(100, end + 8000) == whole[:end] + b"tail" * 2000
+
+
+def test_a_record_waits_for_nothing_once_another_is_behind_it() -> None:
+    peer = ScriptedPeer(TcpConfig(nagle="classic"))
+    peer.establish(mss=1000)
+    peer.send(b"first")
+    peer.conn.send(peer.now, b"a" * 100)
+    peer.conn.end_record()
+    # Nagle holds the last one back as ever.
+    assert peer.output() == []
+    peer.conn.send(peer.now, b"b" * 100)
+    [record] = peer.output()
+    assert (record.payload, flags_of(record)) == (b"a" * 100, "P.")
+    # What is acknowledged is forgotten.
+    peer.segment(".", ack=106)
+    assert peer.conn.tcb.snd_buf.records == []
+    assert peer.conn.tcb.snd_una == peer.conn.tcb.iss + 106
+
+
+def test_the_window_and_not_the_record_decides_how_much_goes() -> None:
+    peer = ScriptedPeer()
+    peer.establish(mss=1000, wnd=1500)
+    peer.conn.send(peer.now, bytes(2000))
+    peer.conn.end_record()
+    peer.conn.send(peer.now, bytes(1000))
+    assert [len(seg.payload) for seg in peer.output()] == [1000]
+    peer.segment(".", ack=1001, wnd=5000)
+    assert peer.conn.tcb.snd_nxt == peer.conn.tcb.iss + 3001
+
+
+def test_the_time_that_a_full_send_buffer_costs_is_told() -> None:
+    peer = ScriptedPeer(TcpConfig(snd_buf=2000))
+    peer.establish(mss=1000)
+    assert peer.conn.send(peer.now, bytes(5000)) == 2000
+    peer.output()
+    peer.advance(30 * MILLISECOND)
+    info = peer.conn.info(peer.now)
+    assert (info["sndbuf_limited"], info["busy_time"], info["rwnd_limited"]) == (30_000, 30_000, 0)
+    # When all has come there is nothing to wait for.
+    peer.segment(".", ack=2001)
+    peer.advance(30 * MILLISECOND)
+    info = peer.conn.info(peer.now)
+    assert (info["sndbuf_limited"], info["busy_time"]) == (30_000, 30_000)
+    peer.send(b"x")
+    peer.advance(20 * MILLISECOND)
+    peer.conn.abort(peer.now)
+    peer.advance(20 * MILLISECOND)
+    info = peer.conn.info(peer.now)
+    assert (info["sndbuf_limited"], info["busy_time"]) == (30_000, 50_000)

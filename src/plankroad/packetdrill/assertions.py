@@ -38,7 +38,8 @@ def compile_code(code: Code) -> CodeType:
     """Raises BadScriptError with the line for what is no Python."""
     text = _plain(code.text)
     try:
-        return compile(text, f"{code.where.file}:{code.where.line}", "exec")
+        # A last line that ends with a backslash is followed by an empty one.
+        return compile(text + "\n", f"{code.where.file}:{code.where.line}", "exec")
     except SyntaxError as exc:
         line = code.where.line + (exc.lineno or 1) - 1
         raise BadScriptError(code.where, f"found {exc.msg} in the code of line {line}, expected Python") from None

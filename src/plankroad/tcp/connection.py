@@ -199,6 +199,14 @@ class Connection(Endpoint):
             t.more_end = t.snd_buf.end
         return taken
 
+    def end_record(self) -> None:
+        """What was written so far ends a record: it shares no segment with what is written next (MSG_EOR).
+
+        The peer reads a stream all the same; this is for programs that know what their segments are made of. A small
+        segment that ends a record leaves as soon as another record is behind it.
+        """
+        self.tcb.snd_buf.end_record()
+
     def push(self, now: int) -> None:
         """What cork or `send_more` holds back may go; what is written from now on is held as before."""
         t = self.tcb

@@ -15,6 +15,7 @@ from plankroad.tcp.constants import (
     TIMER_TIME_WAIT,
 )
 from plankroad.tcp.fastopen import on_attempt_failed
+from plankroad.tcp.limits import account
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import NEVER
 
@@ -59,6 +60,7 @@ def end_connection(t: Tcb, now: int, error: int) -> None:
     set_state(t, now, CLOSED)
     stop_timers(t)
     forget_send_side(t)
+    account(t, now)
     t.reassembly.clear()
     t.ack_now = 0
     t.syn_pending = False
@@ -88,6 +90,7 @@ def enter_time_wait(t: Tcb, now: int) -> None:
     stop_timers(t)
     restart_time_wait(t, now)
     forget_send_side(t)
+    account(t, now)
     t.reassembly.clear()
     t.events |= EVENT_CLOSED
 

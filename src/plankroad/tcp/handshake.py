@@ -224,6 +224,7 @@ def establish(t: Tcb, now: int) -> None:
     """Enter ESTABLISHED (or FIN_WAIT_1, where CLOSE was called before)."""
     # RFC 9293 section 3.7.5: at least 10 segments fit a window that is to be of use; quick ACKs open the sender's.
     set_state(t, now, ESTABLISHED)
+    t.established_at = now
     t.events |= EVENT_CONNECTED | EVENT_WRITABLE
     t.rcv_mss = min(t.link_mss, max(536, t.peer_mss)) - (TIMESTAMP_LEN if t.ts_ok else 0)
     begin_autotuning(t, now)

@@ -18,6 +18,7 @@ from plankroad.tcp.constants import (
     TIMER_NAMES,
 )
 from plankroad.tcp.ecnstate import CLASSIC, NOT_ECN
+from plankroad.tcp.limits import BUSY, RWND_LIMITED, SNDBUF_LIMITED, spent
 from plankroad.tcp.memory import held_by
 from plankroad.tcp.tcb import Tcb
 from plankroad.units import MICROSECOND, NEVER, SECOND
@@ -106,7 +107,11 @@ def tcp_info(t: Tcb, now: int) -> dict[str, int | str]:
         "pacing_rate": t.pacing_rate,
         "delivery_rate": t.delivery_rate,
         "delivery_rate_app_limited": int(t.app_limited > 0),
-        "last_data_recv": (now - t.last_text) // 1_000_000 if t.last_text >= 0 else 0,
+        # Before there was any, since the connection was established.
+        "last_data_recv": (now - max(t.last_text, t.established_at)) // 1_000_000 if t.established_at >= 0 else 0,
+        "busy_time": sum([spent(t, now, kind) for kind in (BUSY, RWND_LIMITED, SNDBUF_LIMITED)]) // MICROSECOND,
+        "rwnd_limited": spent(t, now, RWND_LIMITED) // MICROSECOND,
+        "sndbuf_limited": spent(t, now, SNDBUF_LIMITED) // MICROSECOND,
         "last_data_sent": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else 0,
         "last_ack_recv": (now - t.last_received) // 1_000_000,
         "last_data_sent_ms": (now - t.last_sent) // 1_000_000 if t.last_sent >= 0 else -1,

@@ -28,6 +28,7 @@ from plankroad.tcp.constants import (
     TIMER_USER,
 )
 from plankroad.tcp.frto import FRTO_OFF, FRTO_SECOND
+from plankroad.tcp.limits import account
 from plankroad.tcp.scoreboard import Sent
 from plankroad.tcp.segments import bare_ack, reset, segment, syn
 from plankroad.tcp.tcb import Tcb
@@ -77,6 +78,7 @@ def poll_transmit(t: Tcb, now: int) -> Segment | None:
         return _probe(t, now)
     if t.ack_now:
         return bare_ack(t, now)
+    account(t, now)
     return None
 
 
@@ -233,6 +235,9 @@ def _new_data(t: Tcb, now: int, mss: int, room: int, pipe: int, window_end: int)
     fin = t.close_requested
     if available < mss and room > 0 and not t.app_limited:
         rate.mark_app_limited(t, pipe)
+    if t.snd_buf.records:
+        # A record that the program has ended shares no segment with what follows.
+        available = t.snd_buf.stop_after(start) - start
     if available <= 0 and not fin:
         t.cwnd_limited = False
         return None
@@ -332,6 +337,9 @@ def _small_may_go(t: Tcb, now: int, length: int, available: int) -> bool:
         return False
     if t.close_requested or (t.snd_urgent and t.snd_up > t.snd_nxt):
         return True
+    if t.snd_buf.records and t.snd_buf.stop_after(t.snd_nxt) < t.snd_buf.end:
+        # The end of a record with another behind it: nothing can be put to it any more.
+        return True
     if (t.config.cork or t.more) and not t.cork_expired:
         # Corked data does not wait for ever (MUST-60).
         if t.timers[TIMER_CORK] == NEVER:
@@ -397,8 +405,9 @@ def _data_segment(t: Tcb, now: int, start: int, end: int, mss: int) -> Segment:
     # Where the program has said that more follows it is no end.
     if payload and data_end == t.snd_buf.end and (data_end != t.more_end or t.more):
         flags |= PSH
-    elif payload and data_end == t.syn_data_end:
-        # What a SYN brings is given to the program at once (RFC 7413 section 4.2.2), and so is this in its place.
+    elif payload and (data_end == t.syn_data_end or data_end in t.snd_buf.records):
+        # What a SYN brings is given to the program at once (RFC 7413 section 4.2.2), and so is this in its place. The
+        # end of a record is one of a SEND with PUSH.
         flags |= PSH
     seg = segment(t, now, start, flags, payload)
     if len(payload) > mss:

@@ -15,13 +15,17 @@ _COMPACT_AT: Final = 64
 
 
 class SendBuffer:
-    """Octets [start, end) of the stream, by absolute sequence number."""
+    """Octets [start, end) of the stream, by absolute sequence number.
 
-    __slots__ = ("_chunks", "_cursor", "_head", "_offsets", "end", "start")
+    `records`: where records of the program's end that are not all acknowledged, ascending; no segment goes beyond one.
+    """
+
+    __slots__ = ("_chunks", "_cursor", "_head", "_offsets", "end", "records", "start")
 
     def __init__(self, start: int) -> None:
         self.start: int = start
         self.end: int = start
+        self.records: list[int] = []
         self._chunks: list[bytes] = []
         self._offsets: list[int] = []  # sequence number of each chunk's first octet
         self._head: int = 0  # index of the first chunk that still holds something
@@ -41,6 +45,19 @@ class SendBuffer:
             self._offsets.append(self.end)
         self.end += len(data)
 
+    def end_record(self) -> None:
+        """What is put behind from now on belongs to another record."""
+        records = self.records
+        if self.end > self.start and (not records or records[-1] < self.end):
+            records.append(self.end)
+
+    def stop_after(self, seq: int) -> int:
+        """How far a segment that begins at `seq` may reach: to the end of its record, or of all."""
+        for at in self.records:
+            if at > seq:
+                return at
+        return self.end
+
     def release(self, upto: int) -> None:
         """Forget the octets before `upto`: they are acknowledged."""
         if upto <= self.start:
@@ -52,6 +69,8 @@ class SendBuffer:
             chunks[head] = b""
             head += 1
         self.start = upto
+        while self.records and self.records[0] <= upto:
+            del self.records[0]
         self._head = head
         if head >= _COMPACT_AT or head == len(chunks):
             del chunks[:head]
@@ -71,6 +90,8 @@ class SendBuffer:
         if len(chunks) > self._head:
             chunks[-1] = chunks[-1][: end - offsets[-1]]
         self.end = end
+        while self.records and self.records[-1] > end:
+            del self.records[-1]
         self._cursor = self._head
 
     def slice(self, start: int, length: int) -> bytes:

@@ -13,6 +13,7 @@ from plankroad.tcp.config import MTU_PROBING_OFF, NAGLE_OFF, TcpConfig
 from plankroad.tcp.constants import CLOSED, FAST_OPEN_NONE, HEADER_LEN, OPEN, TIMER_COUNT, TIMESTAMP_LEN
 from plankroad.tcp.counters import TcpCounters
 from plankroad.tcp.ecnstate import Ecn
+from plankroad.tcp.limits import Limits
 from plankroad.tcp.plpmtud import Plpmtud
 from plankroad.tcp.plpmtud import begin as begin_plpmtud
 from plankroad.tcp.prr import Prr
@@ -105,6 +106,7 @@ class Tcb:
         "dup_acks",
         "ecn",
         "error",
+        "established_at",
         "events",
         "fast_open",
         "fast_open_cache",
@@ -128,6 +130,7 @@ class Tcb:
         "last_sent",
         "last_text",
         "limited_sent",
+        "limits",
         "link_mss",
         "listener",
         "local_addr",
@@ -273,6 +276,7 @@ class Tcb:
         self.soft_error: int = 0  # errno of the last delivery trouble
         self.events: int = 0
         self.opened_at: int = -1
+        self.established_at: int = -1
         self.released: bool = False  # the program is gone: nobody will read or write any more
         self.close_requested: bool = False  # CLOSE was called: a FIN follows what is in the send buffer
 
@@ -438,6 +442,7 @@ class Tcb:
         self.timers: list[int] = [NEVER] * TIMER_COUNT
 
         # Statistics of this connection
+        self.limits: Limits = Limits()
         self.segments_sent: int = 0
         self.segments_received: int = 0
         self.bytes_sent: int = 0

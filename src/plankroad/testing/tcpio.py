@@ -12,6 +12,7 @@ from plankroad.tcp.fastopen import release_syn
 from plankroad.testing.abi import (
     IPPROTO_TCP,
     MSG_DONTWAIT,
+    MSG_EOR,
     MSG_ERRQUEUE,
     MSG_FASTOPEN,
     MSG_MORE,
@@ -204,6 +205,8 @@ class TcpWrite(Operation):
                 self.at += conn.send_more(now, piece)
             else:
                 self.at += conn.send(now, piece)
+            if self.flags & MSG_EOR and self.at == size:
+                conn.end_record()
             if sock.lowat() != 0xFFFFFFFF:
                 sock.table.push()
         return size
