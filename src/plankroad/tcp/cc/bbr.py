@@ -9,6 +9,7 @@ most, and probes now and then for more bandwidth (ProbeBW_UP) and for less delay
 - `bbr_filters`: windowed maxima and minima;
 - `bbr_model`: what is measured;
 - `bbr_loss`: what losses and marks say, and undo;
+- `bbr_contended`: beside flows that never yield;
 - `bbr_probing`: the state machine;
 - here: the hooks, and the control parameters that follow from the model (section 5.6).
 
@@ -21,6 +22,7 @@ from typing import Final
 
 from plankroad.compat import mypyc_attr
 from plankroad.tcp.cc.base import ECN, MAX_CWND, TIMEOUT, AckSample
+from plankroad.tcp.cc.bbr_contended import note_cruise_loss, watch_cruise
 from plankroad.tcp.cc.bbr_loss import (
     adapt_lower_bounds_from_congestion,
     advance_latest_delivery_signals,
@@ -114,6 +116,7 @@ class Bbr(BbrState):
     def on_lost(self, now: int, nbytes: int, tx_in_flight: int, lost: int, app_limited: bool) -> None:
         """HandleLostPacket of section 5.5.10.2."""
         note_loss(self, now, nbytes)
+        note_cruise_loss(self, nbytes)
         if self.is_bw_probe_sample and is_inflight_too_high(self, lost, tx_in_flight):
             at_loss = inflight_at_loss(self, nbytes, lost, tx_in_flight)
             handle_inflight_too_high(self, now, at_loss, app_limited)
@@ -132,6 +135,7 @@ class Bbr(BbrState):
             self.app_limited_from <= sample.prior_delivered <= self.app_limited_until
         )
         note_delivery(self, sample)
+        watch_cruise(self, sample)
         update_latest_delivery_signals(self, sample)
         update_round(self, sample)
         note_marks(self, sample)

@@ -14,11 +14,7 @@ that loses 3 % whatever is in flight (radio, a bad cable) it therefore starves. 
   They are taken as such where they go far beyond the baseline (`POLICER_THRESH`), again and again in one round trip. An
   overflow in ProbeBW_UP costs a fifth of what is sent, a policer more.
 
-There are flows that answer neither to a queue nor to losses, the BBR of 2016 first among them: they keep as much in the
-queue as it takes, and whoever yields to them is left with a sixth of the path. One thing tells them from all others:
-when this flow is in ProbeRTT most of the queue stays, twice in a row. Then it is `contended`, and does as they do:
-twice the BDP in flight, whatever is lost, and a probe every eight round trips, until for some seconds each of these
-began with an empty queue.
+Beside flows that yield neither to a queue nor to losses all of this is void: see `bbr_contended`.
 
 A flow that pays no heed to `baseline` could be led on by losses of its own making; so the share is bounded
 (`MAX_BASELINE`), it is learned only where the flow doesn't probe, and rounds that lost far more than it are left out.

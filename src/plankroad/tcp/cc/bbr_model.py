@@ -126,7 +126,9 @@ def update_min_rtt(b: BbrState, sample: AckSample) -> None:
     """UpdateMinRTT: the least of ten seconds, and the least of five, whose age calls for ProbeRTT."""
     now = sample.now
     rtt = sample.rtt
-    b.probe_rtt_expired = now > b.probe_rtt_min_stamp + PROBE_RTT_INTERVAL
+    # Each costs half of the share: beside flows that never yield no more often than theirs, ten seconds.
+    interval = MIN_RTT_FILTER_LEN if b.contended else PROBE_RTT_INTERVAL
+    b.probe_rtt_expired = now > b.probe_rtt_min_stamp + interval
     if rtt > 0:
         if b.probe_rtt_min_delay >= INFINITE:
             # The first sample of data: that of the handshake was of smaller packets.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from plankroad.tcp.cc.bbr_contended import judge_before_probe, judge_probe_rtt
 from plankroad.tcp.cc.bbr_loss import (
     by_chance,
     end_recovery,
@@ -14,7 +15,6 @@ from plankroad.tcp.cc.bbr_loss import (
     is_inflight_too_high,
     is_marking_too_high,
     loss_allowance,
-    queue_threshold,
     reset_congestion_signals,
     reset_shortterm_model,
     restore_cwnd,
@@ -40,8 +40,6 @@ from plankroad.tcp.cc.bbr_state import (
     ACKS_PROBE_STARTING,
     ACKS_PROBE_STOPPING,
     ACKS_REFILLING,
-    CONTENDED_MEMORY,
-    CONTENDED_PROBES,
     CONTENDED_ROUNDS,
     DRAIN,
     INFINITE,
@@ -146,11 +144,7 @@ def start_probe_bw_refill(b: BbrState) -> None:
 
 
 def start_probe_bw_up(b: BbrState, sample: AckSample) -> None:
-    if b.contended:
-        if not is_clear(b):
-            b.contended_at = sample.now
-        elif sample.now > b.contended_at + max(CONTENDED_MEMORY, 3 * CONTENDED_ROUNDS * b.min_rtt):
-            b.contended = False
+    judge_before_probe(b, sample.now)
     b.ack_phase = ACKS_PROBE_STARTING
     b.up_start_round = b.round_count
     start_round(b)
@@ -326,16 +320,7 @@ def check_probe_rtt_done(b: BbrState, now: int) -> None:
     restore_cwnd(b)
     # ExitProbeRTT (section 5.3.4.4).
     reset_shortterm_model(b)
-    # Most of the queue stayed: whoever shares it did not yield.
-    stayed = b.min_rtt + max(queue_threshold(b), (b.probe_rtt_before - b.min_rtt) // 2)
-    if b.probe_rtt_least < stayed or b.probe_rtt_least >= INFINITE or not b.full_bw_reached:
-        b.probe_rtt_full = 0
-    else:
-        b.probe_rtt_full += 1
-    if b.probe_rtt_full >= CONTENDED_PROBES:
-        b.contended = True
-        b.contended_at = now
-        b.inflight_longterm = INFINITE
+    judge_probe_rtt(b, now)
     if b.full_bw_reached:
         start_probe_bw_down(b, now)
         enter_state(b, PROBE_BW_CRUISE)

@@ -71,12 +71,8 @@ PROBE_RTT_DURATION: Final = 200 * MILLISECOND
 PROBE_RTT_INTERVAL: Final = 5 * SECOND
 # Section 5.3.3.8
 RENO_ROUNDS: Final = 63
-#: ProbeRTTs in a row that must find the queue full: one may meet a flow that does not know yet that it is not alone.
-CONTENDED_PROBES: Final = 2
 #: Between probes where others keep the queue full: as the BBR of 2016.
 CONTENDED_ROUNDS: Final = 8
-#: For how long probes must have begun with an empty queue: ten ProbeRTTs of such flows, and three probes of ours.
-CONTENDED_MEMORY: Final = 2 * SECOND
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -93,8 +89,10 @@ class BbrState(CongestionControl):
     the one before it. `queued_rounds`: for how many loss rounds of cruising there has been a queue all the time.
     `clear_round`: in this loss round there has been none at any time. `policed`: the short-term model was lowered for
     losses without a queue. `contended`: others keep the queue full, even in ProbeRTT; `contended_at`: when that
-    showed last; `probe_rtt_before`, `probe_rtt_least`: the least recent round trip as ProbeRTT began,
-    and the least in it; `probe_rtt_full`: how many ProbeRTTs in a row did not make the queue much shorter.
+    showed last (`bbr_contended`); `probe_rtt_before`, `probe_rtt_least`: the least recent round trip as ProbeRTT began,
+    and the least in it; `probe_rtt_full`: how many ProbeRTTs in a row did not make the queue much shorter;
+    `cruise_lost`, `cruise_delivered`: bytes while not probing, `cruise_since`, `cruise_spans`: since when, how often
+    judged.
     """
 
     __slots__ = (
@@ -115,6 +113,10 @@ class BbrState(CongestionControl):
         "clear_round",
         "contended",
         "contended_at",
+        "cruise_delivered",
+        "cruise_lost",
+        "cruise_since",
+        "cruise_spans",
         "cwnd_gain",
         "cwnd_limited_last_round",
         "cwnd_limited_this_round",
@@ -278,6 +280,10 @@ class BbrState(CongestionControl):
         self.probe_rtt_before: int = 0
         self.probe_rtt_least: int = INFINITE
         self.probe_rtt_full: int = 0
+        self.cruise_lost: int = 0
+        self.cruise_delivered: int = 0
+        self.cruise_since: int = 0
+        self.cruise_spans: int = 0
         self.loss_round_queued_lost: int = 0
         self.loss_round_events: int = 0
         self.last_loss_at: int = -1
