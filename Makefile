@@ -3,7 +3,7 @@
 #   PYTHON=python3.12   the interpreter that .venv is made with (default: the first of at least 3.11 that is found)
 #   VENV=.venv-3.12     another virtual environment, to keep several
 #   JOBS=2              pytest workers (default: one a core)
-#   ARGS="..."          arguments for `make demo`, `make paths`, `make bench`, `make fuzz` and `make check`
+#   ARGS="..."          arguments for `make demo`, `make paths`, `make bench`, `make fuzz`, `make check` ...
 
 PYTHON ?=
 VENV ?= .venv
@@ -16,7 +16,7 @@ SOURCES := $(shell find src scripts/plankroad_build.py setup.py pyproject.toml -
 PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --durations=10 --durations-min=5
 FAILED_INSTALL = { echo "make: pip could not install $(1); its messages above say why (a package index must be reachable)" >&2; exit 1; }
 
-.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check conformance conformance-breaks mutate bench fuzz clean venv
+.PHONY: help demo paths snapshots test setup lint types imports test-pure test-compiled check coverage conformance conformance-breaks mutate bench fuzz clean venv
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -25,6 +25,7 @@ help:
 	@echo "make paths    measure TCP on a grid of paths; a page with plots: make paths ARGS='--html page.html'"
 	@echo "make test     ruff, mypy, import direction, then pytest twice: pure Python, compiled"
 	@echo "make check    the quick part of it, pure Python, without root: make check ARGS=tests/wire"
+	@echo "make coverage which lines no test runs (an hour): make coverage ARGS=tests/tcp"
 	@echo "make conformance  make docs/conformance*.md anew from what the tests claim"
 	@echo "make conformance-breaks  break each requirement in a copy, and see that a test notices: ARGS='MUST-58 --claims'"
 	@echo "make mutate   mutation testing of tcp/: make mutate ARGS='--minutes 30 --survivors'"
@@ -90,9 +91,9 @@ types:
 imports:
 	PYTHONPATH=$(CURDIR)/src $(BIN)/python -m pytest tests/house/test_imports.py
 
-# The source itself, with coverage.
+# The source itself.
 test-pure:
-	PYTHONPATH=$(CURDIR)/src PLANKROAD_EXPECT=pure $(PYTEST) --cov --cov-report=term
+	PYTHONPATH=$(CURDIR)/src PLANKROAD_EXPECT=pure $(PYTEST)
 
 # What is installed in the virtual environment, without the tests that compiling cannot change.
 test-compiled:
@@ -104,6 +105,10 @@ check: venv $(VENV)/.tools
 # Needs nothing but Python.
 conformance: venv
 	$(BIN)/python -m tests.conformance.pages
+
+# Which lines and branches no test takes: six times as long as without.
+coverage: venv $(VENV)/.tools
+	PYTHONPATH=$(CURDIR)/src PLANKROAD_EXPECT=pure $(PYTEST) --cov --cov-report=term-missing $(ARGS)
 
 conformance-breaks: venv $(VENV)/.tools
 	$(BIN)/python scripts/break_requirements.py $(ARGS)

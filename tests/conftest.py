@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -30,6 +31,10 @@ settings.register_profile(
     "plankroad", deadline=None, print_blob=True, derandomize=not os.environ.get("PLANKROAD_EXPLORE")
 )
 settings.load_profile("plankroad")
+
+# A shell that runs `make test &` has it ignore Ctrl-C, and so would every program that a test starts to interrupt it.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 EXPECT = "PLANKROAD_EXPECT"
 
