@@ -37,7 +37,7 @@ def test_two_flows_share_a_queue(algorithm: str, rtt: str) -> None:
 OURS = f"bbr+{bbr_of_2016.NAME}"
 THEIRS = f"{bbr_of_2016.NAME}+bbr"
 #: Who comes first, on which path.
-CASES = [(OURS, "20ms", "1bdp"), (THEIRS, "40ms", "1bdp"), (OURS, "80ms", "1bdp"), (OURS, "20ms", "4bdp")]
+CASES = [(OURS, "20ms", "1bdp"), (THEIRS, "40ms", "1bdp"), (OURS, "80ms", "1bdp"), (THEIRS, "20ms", "4bdp")]
 MORE = [(THEIRS, "20ms", "1bdp"), (OURS, "40ms", "1bdp"), (THEIRS, "80ms", "1bdp")]
 
 

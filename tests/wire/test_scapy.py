@@ -91,7 +91,7 @@ logging.getLogger("scapy.runtime").setLevel(logging.CRITICAL)
 
 SCAPY_CHECKSUM6: Any = in6_chksum
 
-SEEDS = pytest.mark.parametrize("seed", range(volume(40, 8)))
+SEEDS = pytest.mark.parametrize("seed", range(volume(16, 8)))
 ROUNDS = 25
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from plankroad.tcp.cc.bbr_contended import judge_before_probe, judge_probe_rtt
+from plankroad.tcp.cc.bbr_contended import down_rounds, judge_before_probe, judge_probe_rtt
 from plankroad.tcp.cc.bbr_loss import (
     by_chance,
     end_recovery,
@@ -65,8 +65,6 @@ if TYPE_CHECKING:
 
 #: Section 5.3.2: how long Drain may take, in rounds.
 _DRAIN_ROUNDS: Final = 3
-#: How long ProbeBW_DOWN may take where others fill the queue, in rounds: a quarter of the BDP, and a half once more.
-_DOWN_ROUNDS: Final = 4
 #: Multiplicative hashing: 2^64 divided by the golden ratio.
 _GOLDEN: Final = 0x9E3779B97F4A7C15
 _MASK: Final = 0xFFFF_FFFF_FFFF_FFFF
@@ -144,7 +142,7 @@ def start_probe_bw_refill(b: BbrState) -> None:
 
 
 def start_probe_bw_up(b: BbrState, sample: AckSample) -> None:
-    judge_before_probe(b, sample.now)
+    judge_before_probe(b)
     b.ack_phase = ACKS_PROBE_STARTING
     b.up_start_round = b.round_count
     start_round(b)
@@ -188,8 +186,8 @@ def is_time_to_probe_bw(b: BbrState, now: int) -> bool:
 def is_time_to_cruise(b: BbrState) -> bool:
     if b.in_flight <= inflight_with_headroom(b) and (b.in_flight <= inflight(b, b.max_bw, 1.0) or is_clear(b)):
         return True
-    # What ProbeBW_UP put into the queue is gone after so many rounds at nine tenths of the bandwidth.
-    return b.contended and b.round_count > b.down_start_round + _DOWN_ROUNDS
+    # A queue that others keep full is not worth waiting for.
+    return b.contended and b.round_count > b.down_start_round + down_rounds(b)
 
 
 def is_time_to_go_down(b: BbrState, sample: AckSample) -> bool:
@@ -320,7 +318,7 @@ def check_probe_rtt_done(b: BbrState, now: int) -> None:
     restore_cwnd(b)
     # ExitProbeRTT (section 5.3.4.4).
     reset_shortterm_model(b)
-    judge_probe_rtt(b, now)
+    judge_probe_rtt(b)
     if b.full_bw_reached:
         start_probe_bw_down(b, now)
         enter_state(b, PROBE_BW_CRUISE)

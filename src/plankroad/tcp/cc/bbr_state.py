@@ -88,11 +88,13 @@ class BbrState(CongestionControl):
     loss of the loss round. `loss_events`, `previous_loss_events`: moments at which losses were found, in this round and
     the one before it. `queued_rounds`: for how many loss rounds of cruising there has been a queue all the time.
     `clear_round`: in this loss round there has been none at any time. `policed`: the short-term model was lowered for
-    losses without a queue. `contended`: others keep the queue full, even in ProbeRTT; `contended_at`: when that
-    showed last (`bbr_contended`); `probe_rtt_before`, `probe_rtt_least`: the least recent round trip as ProbeRTT began,
+    losses without a queue. `contended`: others keep the queue full, even in ProbeRTT (`bbr_contended`);
+    `contended_probes`: ProbeBW_UPs since; `clear_drains`: times in a row that all was drained and the queue empty;
+    `probe_rtt_before`, `probe_rtt_least`: the least recent round trip as ProbeRTT began,
     and the least in it; `probe_rtt_full`: how many ProbeRTTs in a row did not make the queue much shorter;
-    `cruise_lost`, `cruise_delivered`: bytes while not probing, `cruise_since`, `cruise_spans`: since when, how often
-    judged.
+    `cruise_lost`, `cruise_delivered`: bytes while not probing since `cruise_since`; `cruise_rounds`, `cruise_low`:
+    round trips, and those in which the queue was short; `cruise_spans`, `cruise_steady`: spans judged, and those in a
+    row in which it seldom was; `rtt_high`, `rtt_high_before`: the longest round trips.
     """
 
     __slots__ = (
@@ -110,13 +112,17 @@ class BbrState(CongestionControl):
         "ce_alpha",
         "ce_in_loss_round",
         "ce_in_round",
+        "clear_drains",
         "clear_round",
         "contended",
-        "contended_at",
+        "contended_probes",
         "cruise_delivered",
         "cruise_lost",
+        "cruise_low",
+        "cruise_rounds",
         "cruise_since",
         "cruise_spans",
+        "cruise_steady",
         "cwnd_gain",
         "cwnd_limited_last_round",
         "cwnd_limited_this_round",
@@ -183,6 +189,8 @@ class BbrState(CongestionControl):
         "round_quiet_lost",
         "round_start",
         "rounds_since_probe_up",
+        "rtt_high",
+        "rtt_high_before",
         "sample_app_limited",
         "state",
         "undo_bw_shortterm",
@@ -276,14 +284,20 @@ class BbrState(CongestionControl):
         self.clear_round: bool = False
         self.policed: bool = False
         self.contended: bool = False
-        self.contended_at: int = 0
+        self.contended_probes: int = 0
+        self.clear_drains: int = 0
         self.probe_rtt_before: int = 0
         self.probe_rtt_least: int = INFINITE
         self.probe_rtt_full: int = 0
         self.cruise_lost: int = 0
         self.cruise_delivered: int = 0
         self.cruise_since: int = 0
+        self.cruise_rounds: int = 0
+        self.cruise_low: int = 0
         self.cruise_spans: int = 0
+        self.cruise_steady: int = 0
+        self.rtt_high: int = 0
+        self.rtt_high_before: int = 0
         self.loss_round_queued_lost: int = 0
         self.loss_round_events: int = 0
         self.last_loss_at: int = -1
