@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -100,15 +101,23 @@ def test_the_clock_does_not_run_while_commands_prepare_the_script() -> None:
     assert outcome.passed, outcome.text()
 
 
+def called(ground: LinuxGround, name: str, *arguments: Any) -> int:
+    """What a system call that does not wait returned, when it has: the kernel's host is another process."""
+    call = ground.start(name, *arguments)
+    assert ground.wait_call(call, ground.now() + 10 * SECOND)
+    assert not call.errno, call
+    return call.value
+
+
 @pytest.mark.root
 def test_the_host_ends_with_its_ground_though_a_call_waits() -> None:
     ground = LinuxGround(Settings())
     try:
         process = int(ground.command("echo $PPID").output)
         handle = os.pidfd_open(process)
-        fd = ground.start("socket", 2, 1, 6).value
-        assert ground.start("bind", fd, SockName(2, ground.settings.local, 8080)).value == 0
-        assert ground.start("listen", fd, 1).value == 0
+        fd = called(ground, "socket", 2, 1, 6)
+        assert called(ground, "bind", fd, SockName(2, ground.settings.local, 8080)) == 0
+        assert called(ground, "listen", fd, 1) == 0
         waiting = ground.start("accept", fd)
         ground.advance(ground.now() + 10 * MILLISECOND)
         assert not waiting.done
@@ -126,10 +135,8 @@ def test_hosts_of_one_nursery_are_apart() -> None:
         first, second = LinuxGround(Settings(), nursery), LinuxGround(Settings(), nursery)
         try:
             for ground in (first, second):
-                fd = ground.start("socket", 2, 1, 6).value
-                call = ground.start("bind", fd, SockName(2, ground.settings.local, 8080))
-                assert ground.wait_call(call, ground.now() + SECOND)
-                assert call.value == 0, call
+                fd = called(ground, "socket", 2, 1, 6)
+                assert called(ground, "bind", fd, SockName(2, ground.settings.local, 8080)) == 0
         finally:
             first.close()
             second.close()
