@@ -7,6 +7,7 @@ the two hosts are in different states, so the rest of the dialogue is not compar
 from __future__ import annotations
 
 from collections.abc import Callable
+from errno import ECONNRESET, EPIPE
 from typing import Final
 
 from tests.fuzz.differential.dialogue import CLOSE, PACKET, READ, SHUTDOWN, WRITE, Step
@@ -314,6 +315,18 @@ def _shutdown_at_the_end(d: Difference) -> bool:
     return d.step.kind == SHUTDOWN and not d.ours and not d.linux
 
 
+def _written_after_reset(d: Difference) -> bool:
+    """A write, after a FIN of the peer's and a RST behind it."""
+    kinds = [step.flags for step in d.before if step.kind == PACKET]
+    fins = [at for at, flags in enumerate(kinds) if flags & FIN]
+    return (
+        d.step.kind == WRITE
+        and (d.our_program.error, d.linux_program.error) == (ECONNRESET, EPIPE)
+        and bool(fins)
+        and any(flags & RST for flags in kinds[fins[0] + 1 :])
+    )
+
+
 EXPLANATIONS: Final[tuple[Explanation, ...]] = (
     Explanation(
         "a SYN in SYN-RECEIVED",
@@ -397,6 +410,12 @@ EXPLANATIONS: Final[tuple[Explanation, ...]] = (
         "send.",
         _reset_before_fin,
         parts=True,
+    ),
+    Explanation(
+        "a write after a FIN and a reset",
+        'RFC 9293 section 3.10.7.4, second: "any outstanding RECEIVEs and SEND should receive "reset" responses"; in '
+        "CLOSE-WAIT Linux says EPIPE.",
+        _written_after_reset,
     ),
     Explanation(
         "a reset behind what is held",
