@@ -111,10 +111,10 @@ def test_a_ping_takes_the_round_trip_of_the_cell() -> None:
         assert process.returncode == 0
         times = sorted(int(line) for line in output.split())
         assert len(times) == 25
-        # 84 bytes take 7 us at 100 Mbit/s, and the emulator some tenths of a millisecond where it is not compiled and
-        # its coverage is traced. What a busy machine adds is never less than nothing: the quickest of the pings tells
-        # the path's own time, and none can be quicker than the path.
-        assert rtt * MILLISECOND <= times[0] <= (rtt + 1) * MILLISECOND, times
+        # 84 bytes take 7 us at 100 Mbit/s; the devices and the emulator add some tenths of a millisecond
+        # (docs/paths-linux.md). What a busy machine adds is never less than nothing: the quickest of the pings tells
+        # the path's own time, and no ping can be quicker than the path.
+        assert rtt * MILLISECOND <= times[0] <= (rtt + 0.5) * MILLISECOND, times
 
 
 @pytest.mark.root
