@@ -10,7 +10,8 @@ from collections import Counter
 from typing import Final
 
 from tests.fuzz.differential.dialogue import PACKET, Step, dialogue
-from tests.fuzz.differential.explained import EXPLANATIONS, Difference, Explanation
+from tests.fuzz.differential.difference import Difference, Explanation
+from tests.fuzz.differential.explained import EXPLANATIONS
 from tests.fuzz.differential.hosts import HOST, PORT, LinuxHost, OurHost, Seen
 from tests.fuzz.differential.peer import Answer, Peer
 

@@ -1,0 +1,112 @@
+"""One step at which the two hosts differ, with what led to it; and what an explanation is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tests.fuzz.differential.dialogue import PACKET, Step
+from tests.fuzz.differential.hosts import Seen
+from tests.fuzz.differential.peer import Answer
+
+from plankroad.wire.segment import ACK, FIN, RST, SYN
+
+
+class Difference:
+    """One step at which the two differ. `said`: what Linux answered to the steps before it."""
+
+    def __init__(
+        self,
+        index: int,
+        steps: list[Step],
+        ours: list[Answer],
+        linux: list[Answer],
+        our_program: Seen,
+        linux_program: Seen,
+        said: list[list[Answer]],
+    ) -> None:
+        self.index = index
+        self.steps = steps
+        self.step = steps[index]
+        self.before = steps[:index]
+        self.ours = ours
+        self.linux = linux
+        self.our_program = our_program
+        self.linux_program = linux_program
+        self.said = said[:index]
+
+    def is_packet(self) -> bool:
+        """Is it about the answer to a packet, and do the programs see the same?"""
+        return self.step.kind == PACKET and self.our_program.key() == self.linux_program.key()
+
+    def one_each(self) -> tuple[Answer, Answer] | None:
+        """Our answer and Linux's, where both have exactly one."""
+        return (self.ours[0], self.linux[0]) if len(self.ours) == len(self.linux) == 1 else None
+
+    def differ_in(self, *names: str) -> bool:
+        """Have both one answer each, which differ in these fields at most?"""
+        pair = self.one_each()
+        if pair is None:
+            return False
+        ours, linux = pair
+        every = ("flags", "seq", "length", "ack", "zero", "sack", "ts_ecr", "options", "urgent")
+        return all(getattr(ours, name) == getattr(linux, name) for name in every if name not in names)
+
+    def acked(self) -> int:
+        """The last number that Linux acknowledged before: our RCV.NXT, as it is the same up to here."""
+        for answers in reversed(self.said):
+            for answer in reversed(answers):
+                if isinstance(answer.ack, int) and not answer.flags & RST:
+                    return answer.ack
+        return 0
+
+    def is_open(self) -> bool:
+        """Was the handshake of the last SYN,ACK over?"""
+        wanted: int | str | None = None
+        over = True
+        for step, answers in zip(self.before, self.said, strict=True):
+            if step.kind == PACKET and not over and step.flags & (SYN | ACK | RST) == ACK and not step.broken:
+                over = step.seq == wanted and step.ack == 1
+            for answer in answers:
+                if answer.flags & SYN:
+                    wanted, over = answer.ack, False
+        return over
+
+    def contradicts(self) -> bool:
+        """Has the peer sent a FIN and text behind it?"""
+        steps = [step for step in [*self.before, self.step] if step.kind == PACKET and not step.broken]
+        ends = [
+            step.seq + step.length + (1 << 20 if step.from_edge else 0)
+            for step in steps
+            if step.length or step.flags & FIN
+        ]
+        return any(end > fin for fin in self.fins() for end in ends)
+
+    def ended(self) -> bool:
+        """Did the peer send a FIN that was taken?"""
+        acked = self.acked()
+        return any(
+            step.kind == PACKET
+            and step.flags & FIN
+            and not step.broken
+            and not step.from_edge
+            and step.seq + step.length + 1 == acked
+            for step in self.before
+        )
+
+    def fins(self) -> set[int]:
+        """The sequence numbers of all FINs that the peer has sent, this step's too."""
+        return {
+            step.seq + step.length
+            for step in [*self.before, self.step]
+            if step.kind == PACKET and step.flags & FIN and not step.broken and not step.flags & RST
+        }
+
+
+class Explanation:
+    """See the module."""
+
+    def __init__(self, name: str, reason: str, applies: Callable[[Difference], bool], parts: bool = False) -> None:
+        self.name = name
+        self.reason = reason
+        self.applies = applies
+        self.parts = parts
