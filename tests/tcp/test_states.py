@@ -148,6 +148,21 @@ def test_a_fin_in_order_counts_though_another_is_held() -> None:
     assert peer.received == b"all"
 
 
+def test_an_acknowledgement_behind_a_fin_that_is_not_reached_does_not_take_it_back() -> None:
+    """Text is lost, the FIN behind it arrives, and so does an acknowledgement with the number that follows the FIN:
+    RFC 9293 section 3.4, "the FIN is considered to occur after the last actual data octet".
+    """
+    peer = ScriptedPeer()
+    peer.establish()
+    peer.segment("F.", seq=101, ack=1)
+    peer.send(b"ours")
+    peer.segment(".", seq=102, ack=5)
+    [ack] = peer.segment(".", seq=1, ack=5, data=bytes(100))
+    assert ack.ack == 102
+    assert peer.state == "CLOSE_WAIT"
+    assert len(peer.received) == 100
+
+
 def test_text_after_a_fin_is_ignored() -> None:
     """RFC 9293 section 3.10.7.4, seventh: "Ignore the segment text." """
     peer = ScriptedPeer()

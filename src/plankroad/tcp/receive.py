@@ -40,9 +40,11 @@ def handle_text(t: Tcb, now: int, seg: Segment, start: int, payload: bytes, fin:
         if fin:
             # Nothing comes after a FIN.
             payload = payload[: max(0, t.rcv_fin_seq - start)]
-        else:
+        elif payload:
             # Text after a FIN that we hold and have not reached: one of the two is forged. If it is the FIN, it must
-            # not cut off the stream; if it is the text, the FIN comes again.
+            # not cut off the stream; if it is the text, the FIN comes again. What has no text stands behind the FIN by
+            # right: RFC 9293 section 3.4, "the FIN is considered to occur after the last actual data octet in a segment
+            # in which it occurs", so that every acknowledgement after it has the number that follows.
             t.rcv_fin_seq = -1
     if t.reassembly.intervals and t.reassembly.intervals[0].start <= t.rcv_nxt:
         # Text that came with the SYN.
