@@ -38,6 +38,20 @@ def test_only_the_exact_sequence_number_resets() -> None:
     assert peer.conn.error == errno.ECONNRESET
 
 
+@pytest.mark.requirement("reset-and-syn-checks")
+def test_a_reset_outside_of_the_window_is_dropped_in_silence_though_its_text_reaches_in() -> None:
+    # RFC 5961 section 3.2, 1): it is the sequence number that counts, RCV.NXT < SEG.SEQ < RCV.NXT+RCV.WND.
+    peer = established()
+    peer.segment("P.", seq=1, ack=1, data=bytes(10))
+    assert peer.segment("R", seq=10, data=b"text") == []
+    edge = peer.conn.tcb.rcv_adv - peer.conn.tcb.irs
+    assert peer.segment("R", seq=edge) == []
+    [challenge] = peer.segment("R", seq=edge - 1)
+    assert flags_of(challenge) == "."
+    assert peer.counters.resets_ignored == 2
+    assert peer.state == "ESTABLISHED"
+
+
 @pytest.mark.requirement("SHLD-2")
 def test_a_reset_may_carry_data() -> None:
     # SHLD-2.

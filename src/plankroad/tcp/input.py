@@ -265,6 +265,11 @@ def _reset_received(t: Tcb, now: int, start: int) -> None:
         # RFC 1337: a reset must not cut TIME-WAIT short, or old segments could disturb the next incarnation.
         t.counters.resets_ignored += 1
         return
+    if start < t.rcv_nxt or (start >= t.rcv_adv and start != t.rcv_nxt):
+        # RFC 9293 section 3.10.7.4, second: "If the RST bit is set and the sequence number is outside the current
+        # receive window, silently drop the segment." Text that reaches into the window does not make it another.
+        t.counters.resets_ignored += 1
+        return
     if start != t.rcv_nxt:
         challenge_ack(t, now)
         return
