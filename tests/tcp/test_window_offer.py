@@ -6,7 +6,7 @@ import pytest
 
 from plankroad.tcp.config import TcpConfig
 from plankroad.tcp.window import hold_limit, shift_for
-from plankroad.testing.scripted import ScriptedPeer
+from plankroad.testing.scripted import ScriptedPeer, flags_of
 
 MB = 1 << 20
 
@@ -51,6 +51,20 @@ def test_what_the_field_of_a_syn_cannot_tell_is_not_offered_yet() -> None:
     [ack] = peer.segment(".", seq=65_535, ack=1, data=b"x")
     assert peer.counters.out_of_order_received == 1
     assert ack.wnd << 4 == MB - 16
+
+
+@pytest.mark.requirement("SHLD-14")
+def test_a_repeated_syn_ack_takes_nothing_back_of_what_a_challenge_ack_told() -> None:
+    peer = ScriptedPeer(TcpConfig(rcv_buf=MB))
+    peer.listen()
+    peer.segment("S", seq=0, mss=1460, wscale=7)
+    [challenge] = peer.segment("S", seq=-1, mss=1460, wscale=7)
+    assert (flags_of(challenge), challenge.wnd << 4) == (".", MB - 16)
+    [again] = peer.segment("S", seq=0, mss=1460, wscale=7)
+    assert (flags_of(again), again.wnd) == ("S.", 65_535)
+    peer.segment(".", seq=1, ack=1)
+    peer.segment(".", seq=500_001, ack=1, data=b"x")
+    assert peer.counters.out_of_order_received == 1
 
 
 @pytest.mark.requirement("window-scale")

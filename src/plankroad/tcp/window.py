@@ -44,12 +44,16 @@ def advance_window(t: Tcb) -> None:
 
 def window_field(t: Tcb, scaled: bool) -> int:
     """SEG.WND for a segment sent now; moves the right edge with it."""
+    told = t.rcv_adv
     advance_window(t)
     window = t.rcv_adv - t.rcv_nxt
     if not scaled:
         if window > _MAX_FIELD:
+            # A SYN once more: a challenge ACK between the two may have told more than its field can. RFC 9293 section
+            # 3.8.6 (SHLD-14): "A TCP receiver SHOULD NOT shrink the window, i.e., move the right window edge to the
+            # left".
             window = _MAX_FIELD
-            t.rcv_adv = t.rcv_nxt + window
+            t.rcv_adv = max(told, t.rcv_nxt + window)
         return window
     field = min(window >> t.rcv_wind_shift, _MAX_FIELD)
     if field == 0:
