@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fuzz.differential.compare import Differential
-from tests.fuzz.differential.dialogue import dialogue
+from tests.fuzz.differential.dialogue import PACKET, WRITE, Step, dialogue
 from tests.fuzz.differential.explained import EXPLANATIONS
 from tests.fuzz.differential.hosts import LinuxHost
 from tests.fuzz.differential.peer import ISS, Peer, near
@@ -18,6 +18,7 @@ from tests.interop.netns import Namespace, namespace
 from tests.volume import volume
 
 from plankroad.wire.ipv4 import parse_ipv4
+from plankroad.wire.segment import ACK, RST, SYN
 from plankroad.wire.tcp import parse_tcp, tcp_checksum_ok
 
 
@@ -63,6 +64,33 @@ def test_a_host_that_answers_otherwise_is_told(ns: Namespace) -> None:
     again.judge()
     assert again.unexplained is not None
     assert "ours" in again.story()
+
+
+def _segment(flags: int, seq: int, ack: int | None = None) -> Step:
+    step = Step(PACKET)
+    step.flags, step.seq, step.ack = flags, seq, ack
+    step.options = (1460, -1, False) if flags & SYN else None
+    return step
+
+
+@pytest.mark.root
+def test_a_second_connection_in_a_dialogue_has_a_stream_of_its_own(ns: Namespace) -> None:
+    both = Differential(LinuxHost(ns))
+    opening = [_segment(SYN, 0), _segment(ACK, 1, 1), Step(WRITE, 10)]
+    verdict = both.compare(0, [*opening, _segment(RST, 1), *opening])
+    assert verdict.unexplained is None, verdict.story()
+    for turns in (verdict.ours, verdict.linux):
+        assert [str(answer) for answer in turns[-1].answers] == [". 1(10) ack 1"]
+
+
+@pytest.mark.root
+def test_a_host_that_sends_what_was_not_written_is_named_with_the_dialogue(
+    ns: Namespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = Differential(LinuxHost(ns))
+    monkeypatch.setattr("tests.fuzz.differential.peer.STREAM", bytes(1000))
+    with pytest.raises(AssertionError, match=r"OurHost: the host sent other octets .*, at 1, after\nS 0\(0\)"):
+        both.compare(0, [_segment(SYN, 0), _segment(ACK, 1, 1), Step(WRITE, 10)])
 
 
 @pytest.mark.either

@@ -98,7 +98,7 @@ class Differential:
         self.explained: Counter[str] = Counter()
 
     def run(self, seed: int) -> Verdict:
-        """The dialogue of a seed."""
+        """The dialogue of a seed. Raises AssertionError where a host sends what its program did not write."""
         return self.compare(seed, dialogue(seed))
 
     def compare(self, seed: int, steps: list[Step]) -> Verdict:
@@ -132,9 +132,13 @@ def hold(host: OurHost | LinuxHost, steps: list[Step], peer: Peer) -> list[Turn]
     """One dialogue with one host."""
     host.begin()
     turns = []
-    for step in steps:
+    for index, step in enumerate(steps):
         seen = Seen()
         packets = host.send(peer.packet(step)) if step.kind == PACKET else host.program(step, seen)
-        turns.append(Turn(peer.answers([packet for packet in packets if peer.is_mine(packet)]), seen))
+        try:
+            turns.append(Turn(peer.answers([packet for packet in packets if peer.is_mine(packet)]), seen))
+        except AssertionError as error:
+            before = "\n".join(str(one) for one in steps[: index + 1])
+            raise AssertionError(f"{type(host).__name__}: {error}, after\n{before}") from None
     host.end(peer.reset())
     return turns

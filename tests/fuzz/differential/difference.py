@@ -59,6 +59,29 @@ class Difference:
                     return answer.ack
         return 0
 
+    def linux_acknowledges(self) -> bool:
+        """Is Linux's answer a bare acknowledgement?"""
+        return len(self.linux) == 1 and self.linux[0].flags == ACK and not self.linux[0].length
+
+    def echoed(self) -> int | None:
+        """The last timestamp that Linux echoed before: TS.Recent, unless that moved in silence."""
+        for answers in reversed(self.said):
+            for answer in reversed(answers):
+                if answer.ts_ecr is not None:
+                    return answer.ts_ecr
+        return None
+
+    def sent(self) -> int:
+        """The end of what Linux had sent before: SND.NXT."""
+        end = 1
+        for answers in self.said:
+            for answer in answers:
+                if answer.flags & SYN:
+                    end = 1
+                elif isinstance(answer.seq, int) and not answer.flags & RST:
+                    end = max(end, answer.seq + answer.length + bool(answer.flags & FIN))
+        return end
+
     def is_open(self) -> bool:
         """Was the handshake of the last SYN,ACK over?"""
         wanted: int | str | None = None

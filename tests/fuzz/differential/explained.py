@@ -13,5 +13,6 @@ from tests.fuzz.differential.reasons.ending import ENDING
 from tests.fuzz.differential.reasons.flow import FLOW
 from tests.fuzz.differential.reasons.opening import OPENING
 from tests.fuzz.differential.reasons.options import OPTIONS
+from tests.fuzz.differential.reasons.wide import WIDE
 
-EXPLANATIONS: Final[tuple[Explanation, ...]] = (*OPENING, *OPTIONS, *ENDING, *FLOW)
+EXPLANATIONS: Final[tuple[Explanation, ...]] = (*OPENING, *OPTIONS, *ENDING, *FLOW, *WIDE)

@@ -142,6 +142,14 @@ class OurHost:
             self.told = True
         return self._settle()
 
+    def accepted(self, connection: Connection) -> None:
+        """A connection is there, a dialogue's first or, after a reset and another SYN, its second: with a stream of its
+        own.
+        """
+        self.connection = connection
+        self.written = 0
+        self.told = False
+
     def _settle(self) -> list[bytes]:
         out: list[bytes] = []
         while True:
@@ -151,7 +159,7 @@ class OurHost:
             if endpoint is not None:
                 endpoint.poll_events()
                 while (found := self.listener.accept()) is not None:
-                    self.connection = found
+                    self.accepted(found)
             elif self.stack.next_timeout() <= self.now:
                 self.stack.handle_timeout(self.now)
             else:
@@ -237,7 +245,8 @@ class LinuxHost:
         sock.setblocking(False)
         if self.sock is not None:
             self.sock.close()
-        self.sock = sock
+        # Its stream begins anew.
+        self.sock, self.written = sock, 0
         return out + self._fence()
 
     def _fence(self) -> list[bytes]:

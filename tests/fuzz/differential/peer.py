@@ -91,6 +91,7 @@ class Peer:
         self.last_ts = 0
         self.sent_to = 0  # relative end of what it has sent
         self.anchors: list[int] = []  # where the edge was when something was said by it
+        self.named: dict[int, str] = {}  # the numbers that were said so
         self.repeated = 0  # packets of the host that only repeat octets
 
     def packet(self, step: Step) -> bytes:
@@ -98,6 +99,8 @@ class Peer:
         base = self.edge if step.from_edge else 0
         if step.from_edge:
             self.anchors.append(base)
+            for offset in range(step.seq, step.seq + step.length + 2):
+                self.named[base + offset] = f"edge{offset:+d}"
         seq = (ISS + base + step.seq) & MASK32
         ack = 0 if step.ack is None else (max(self.iss, 0) + step.ack) & MASK32
         at = base + step.seq - 1 + (1 if step.flags & SYN else 0)
@@ -166,6 +169,7 @@ class Peer:
             # The first, or a new incarnation.
             self.iss = seg.seq
             self.sent_to = 0
+            self.edge = 0
             self.scale = seg.wscale if self.asked_scale else -1
         if seg.has_ts and not seg.flags & RST:
             self.last_ts = seg.ts_val
@@ -180,8 +184,8 @@ class Peer:
                 self.awaited = relative
             ack = self.place(relative)
         stop = seq + seg.length()
-        if seg.payload and stop <= self.sent_to and not seg.flags & SYN:
-            # Sent before: when that happens is a matter of timers and recovery, which are measured elsewhere.
+        if seg.length() and stop <= self.sent_to and not seg.flags & (SYN | RST):
+            # Text or FIN once more: when that happens is a matter of timers and recovery, which are measured elsewhere.
             self.repeated += 1
             return None
         if seg.length() and seg.seq != 0:
@@ -210,7 +214,13 @@ class Peer:
         return answer
 
     def place(self, relative: int) -> int | str:
-        """A number of ours in the host's mouth; one that we named by the edge of its window, so too."""
+        """A number of ours in the host's mouth; one that we named by the edge of its window, so too.
+
+        By the words that we used: each host moves its edge by steps of its own, and so one number may be at another
+        distance from the edge of before.
+        """
+        if relative in self.named:
+            return self.named[relative]
         if relative > FAR and self.anchors:
             anchor = min(self.anchors, key=lambda one: abs(relative - one))
             if abs(relative - anchor) < FAR:

@@ -7,8 +7,9 @@ from typing import Final
 
 from tests.fuzz.differential.dialogue import CLOSE, PACKET, SHUTDOWN, WRITE
 from tests.fuzz.differential.difference import Difference, Explanation
+from tests.fuzz.differential.windows import SendWindows
 
-from plankroad.wire.segment import FIN, RST
+from plankroad.wire.segment import ACK, FIN, RST, SYN
 
 
 def _text_after_fin(d: Difference) -> bool:
@@ -30,6 +31,13 @@ def _reset_behind_held(d: Difference) -> bool:
     return d.is_packet() and bool(d.step.flags & RST) and not d.linux and d.step.seq == max(held, default=-1)
 
 
+def _reset_that_reaches_in(d: Difference) -> bool:
+    """It begins before RCV.NXT and has text beyond."""
+    end = d.step.seq + d.step.length + bool(d.step.flags & SYN) + bool(d.step.flags & FIN)
+    reaches = bool(d.step.flags & RST) and not d.step.from_edge and d.step.seq < d.acked() < end
+    return d.is_packet() and reaches and not d.ours and d.linux_acknowledges()
+
+
 def _fin_ahead_after_close(d: Difference) -> bool:
     closed = any(step.kind == CLOSE for step in d.before)
     ahead = bool(d.step.flags & FIN) and not d.step.length and (d.step.from_edge or d.step.seq > d.acked())
@@ -48,14 +56,6 @@ def _held_at_close(d: Difference) -> bool:
     return d.step.kind == CLOSE and held and bool(d.ours) and bool(d.ours[-1].flags & RST)
 
 
-def _fin_and_text(d: Difference) -> bool:
-    return d.contradicts() and (d.is_packet() or d.our_program.key() != d.linux_program.key())
-
-
-def _shutdown_at_the_end(d: Difference) -> bool:
-    return d.step.kind == SHUTDOWN and not d.ours and not d.linux
-
-
 def _written_after_reset(d: Difference) -> bool:
     """A write, after a FIN of the peer's and a RST behind it."""
     kinds = [step.flags for step in d.before if step.kind == PACKET]
@@ -66,6 +66,41 @@ def _written_after_reset(d: Difference) -> bool:
         and bool(fins)
         and any(flags & RST for flags in kinds[fins[0] + 1 :])
     )
+
+
+def _fin_behind_full_flight(d: Difference) -> bool:
+    """Only our FIN leaves, behind an initial window (RFC 6928) of text that nobody has acknowledged."""
+    if d.step.kind not in (SHUTDOWN, CLOSE) or d.linux or len(d.ours) != 1:
+        return False
+    fin = d.ours[0]
+    mss = next((step.options[0] for step in d.before if step.options is not None), 0) or 536
+    mss -= 12 if fin.ts_ecr is not None else 0
+    windows = SendWindows(d)
+    return fin.flags == ACK | FIN and not fin.length and windows.nxt - windows.acknowledged >= 10 * mss
+
+
+def _half_remembered(d: Difference) -> bool:
+    """After the program's close and the acknowledgement of its FIN Linux checks little."""
+    end = d.sent()
+    closes = [at for at, step in enumerate(d.before) if step.kind == CLOSE]
+    acked = any(step.kind == PACKET and step.ack == end and not step.broken for step in d.before)
+    if not d.is_packet() or not closes or not acked or d.ended():
+        return False
+    we_acknowledge = (
+        len(d.ours) == 1 and d.ours[0].flags == ACK and not d.ours[0].length and not d.linux_acknowledges()
+    )
+    flags, nxt = d.step.flags, d.acked()
+    if flags & RST:
+        # Outside of the window: silence, says RFC 9293 section 3.10.7.4, second.
+        return (d.step.seq < nxt or d.step.seq > nxt + 65535) and not d.ours and d.linux_acknowledges()
+    if flags & SYN:
+        # Section 3.10.7.4, fourth: a challenge ACK.
+        return d.step.seq >= nxt and we_acknowledge and all(answer.flags & RST for answer in d.linux)
+    # RFC 5961 section 5.2: SEG.ACK is out of range.
+    wrong = d.step.ack is not None and not 1 <= d.step.ack <= end
+    text = d.step.length or flags & FIN
+    quiet = all(answer.flags & RST for answer in d.linux) if text else not d.linux
+    return bool(flags & ACK) and wrong and d.step.seq >= nxt and we_acknowledge and quiet
 
 
 ENDING: Final[tuple[Explanation, ...]] = (
@@ -98,6 +133,12 @@ ENDING: Final[tuple[Explanation, ...]] = (
         parts=True,
     ),
     Explanation(
+        "a reset before RCV.NXT with text beyond",
+        'RFC 5961 section 3.2: "If the RST bit is set and the sequence number is outside the current receive window, '
+        'silently drop the segment"; Linux challenges where the text reaches in.',
+        _reset_that_reaches_in,
+    ),
+    Explanation(
         "the form of a reset after close",
         "RFC 9293 section 3.6.1 (SHLD-3) wants a reset; section 3.10.5 has it as <SEQ=SND.NXT>, Linux answers as a "
         "CLOSED "
@@ -119,16 +160,18 @@ ENDING: Final[tuple[Explanation, ...]] = (
         parts=True,
     ),
     Explanation(
-        "a FIN and text behind it",
-        'RFC 9293 section 3.10.7.4 says of text behind a FIN: "This should not occur". While the FIN is not '
-        "reached, which of "
-        "the two counts is each stack's own.",
-        _fin_and_text,
+        "after close and the acknowledgement of the FIN",
+        'RFC 9293 section 3.10.7.4 and RFC 5961: a wrong SEG.ACK "MUST be discarded and an ACK sent back", a SYN is '
+        "challenged, a reset outside of the window dropped. Linux keeps so little of a closed socket in FIN-WAIT-2 "
+        "that it does not check SEG.ACK, resets for a SYN, and acknowledges such a reset.",
+        _half_remembered,
         parts=True,
     ),
     Explanation(
-        "shutdown of a connection that has ended",
-        "What a socket's call says then is not TCP's.",
-        _shutdown_at_the_end,
+        "a FIN behind a full flight",
+        'RFC 5681 section 2: cwnd "limits the amount of data a TCP can send"; a FIN alone is none, and leaves '
+        "where the peer's window has room for it. Linux counts segments, and keeps it back.",
+        _fin_behind_full_flight,
+        parts=True,
     ),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.fuzz.differential.dialogue import PACKET, READ, WRITE
+from tests.fuzz.differential.dialogue import PACKET, READ
 from tests.fuzz.differential.difference import Difference, Explanation
-from tests.fuzz.differential.peer import Answer
+from tests.fuzz.differential.windows import SendWindows
 
 from plankroad.wire.segment import ACK, FIN, RST, SYN, URG
 
@@ -27,33 +27,50 @@ def _beyond_edge(d: Difference) -> bool:
     return d.is_packet() and d.step.from_edge and (crosses or abs(d.step.seq) <= 1)
 
 
+def _beyond_what_was_told(d: Difference) -> bool:
+    """Behind the edge, where no scale was agreed to: Linux takes it, we acknowledge."""
+    scaled = any("wscale" in answer.options.split() for answers in d.said for answer in answers)
+    if scaled or not d.is_packet() or not d.step.from_edge or d.step.seq <= 0 or d.step.flags & (SYN | RST):
+        return False
+    if len(d.ours) != 1 or d.ours[0].flags != ACK or d.ours[0].length:
+        return False
+    held = [(f"edge{d.step.seq:+d}", f"edge{d.step.seq + d.step.length:+d}"), *d.ours[0].sack]
+    return d.differ_in("sack") and list(d.linux[0].sack) == held if d.step.length else not d.linux
+
+
 def _before_window(d: Difference) -> bool:
     """The segment ends exactly at RCV.NXT: Linux still takes its ACK, window and flags."""
     length = d.step.length + bool(d.step.flags & SYN) + bool(d.step.flags & FIN)
-    return d.is_packet() and d.is_open() and length > 0 and d.step.seq + length == d.acked()
+    ends = not d.step.from_edge and length > 0 and d.step.seq + length == d.acked()
+    return d.is_packet() and d.is_open() and ends and not d.differ_in("sack")
 
 
-def _amount_of_data(d: Difference) -> bool:
-    """How much of what waits is sent at once."""
-    waits = any(step.kind == WRITE for step in [*d.before, d.step])
+def _window_of_an_old_segment(d: Difference) -> bool:
+    """Only one of the two sends text or FIN, and each does what its rule for the window says: see `windows`."""
+    if d.our_program.key() != d.linux_program.key():
+        return False
+    windows = SendWindows(d)
+    ours, linux = (any(a.length or a.flags & FIN for a in answers) for answers in (d.ours, d.linux))
+    return ours != linux and ours == (windows.nxt < windows.ours) and linux == (windows.nxt < windows.linux)
 
-    def others(answers: list[Answer]) -> list[tuple[object, ...]]:
-        return [answer.key()[3:] for answer in answers if not answer.length and not answer.flags & FIN]
 
-    data = any(answer.length or answer.flags & FIN for answer in [*d.ours, *d.linux])
-    return (
-        waits
-        and data
-        and d.our_program.key() == d.linux_program.key()
-        and (others(d.ours) == others(d.linux) or not others(d.ours) or not others(d.linux))
-    )
+def _acknowledged_first(d: Difference) -> bool:
+    """The same text or FIN of both, and an acknowledgement before it of Linux's that says nothing more."""
+    if not d.ours or d.linux[1:] != d.ours:
+        return False
+    first, second = d.linux[:2]
+    bare = first.flags == ACK and not first.length
+    says = (first.seq, first.ack, first.ts_ecr, first.sack) == (second.seq, second.ack, second.ts_ecr, second.sack)
+    return d.is_packet() and bare and says and bool(second.length or second.flags & FIN)
 
 
 def _sequence_of_bare_ack(d: Difference) -> bool:
     """The peer took back window that we had used: Linux's bare acknowledgements stay within what is left."""
     pair = d.one_each()
-    shrunk = any(step.kind == PACKET and step.wnd < 10_000 for step in [*d.before, d.step])
-    return pair is not None and d.differ_in("seq") and not pair[0].length and shrunk
+    if pair is None or not d.differ_in("seq") or pair[0].length:
+        return False
+    windows = SendWindows(d)
+    return pair[0].seq == windows.nxt and pair[1].seq == windows.linux < windows.nxt
 
 
 def _old_ack(d: Difference) -> bool:
@@ -76,6 +93,13 @@ FLOW: Final[tuple[Explanation, ...]] = (
         parts=True,
     ),
     Explanation(
+        "text beyond what an unscaled window can tell",
+        "RFC 9293 section 3.10.7.4: what lies behind RCV.NXT+RCV.WND is not acceptable; RCV.WND is what was offered. "
+        "Where no scale is agreed to, Linux's own window may be larger than the 65,535 that it can tell the peer.",
+        _beyond_what_was_told,
+        parts=True,
+    ),
+    Explanation(
         "a segment that ends at RCV.NXT",
         "RFC 9293 section 3.4: not acceptable, so only acknowledged. Linux goes on to its flags, ACK and window.",
         _before_window,
@@ -94,17 +118,24 @@ FLOW: Final[tuple[Explanation, ...]] = (
         _sequence_of_bare_ack,
     ),
     Explanation(
-        "a read at the urgent mark",
-        "RFC 9293 section 3.8.5 leaves the interface open; reads of Linux's sockets end at the mark.",
-        _urgent_mark,
+        "the window of an old segment",
+        "RFC 9293 section 3.10.7.4, fifth, has SND.WL1 and SND.WL2 say whose window counts, and of a segment that is "
+        "not acceptable none does. Linux also takes that of a segment that acknowledges something new, of one after "
+        "text in order, whatever stood ahead before, and of one that ends at RCV.NXT; but no smaller one of the same "
+        "number.",
+        _window_of_an_old_segment,
         parts=True,
     ),
     Explanation(
-        "how much is sent at once",
-        "Congestion control, limited transmit (RFC 3042), and silly-window avoidance (RFC 9293 section 3.8.6.2.1) "
-        "are each "
-        "stack's own.",
-        _amount_of_data,
+        "an acknowledgement before text or FIN",
+        'RFC 9293 section 3.10.7.4, seventh: "This acknowledgment should be piggybacked on a segment being transmitted '
+        'if possible without incurring undue delay"; Linux sends it by itself, and then what an opened window allows.',
+        _acknowledged_first,
+    ),
+    Explanation(
+        "a read at the urgent mark",
+        "RFC 9293 section 3.8.5 leaves the interface open; reads of Linux's sockets end at the mark.",
+        _urgent_mark,
         parts=True,
     ),
 )

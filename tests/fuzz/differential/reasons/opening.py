@@ -11,7 +11,11 @@ from plankroad.wire.segment import ACK, FIN, RST, SYN
 
 
 def _syn_in_syn_received(d: Difference) -> bool:
-    return d.is_packet() and bool(d.step.flags & SYN) and not d.is_open() and all(a.flags & RST for a in d.linux)
+    if not d.is_packet() or not d.step.flags & SYN or d.is_open():
+        return False
+    # With text it reaches into the window: we return to LISTEN, Linux acknowledges.
+    text = bool(d.step.flags & ACK and d.step.length) and not d.ours and d.linux_acknowledges()
+    return text or all(answer.flags & RST for answer in d.linux)
 
 
 def _bad_ack_before_window(d: Difference) -> bool:

@@ -7,6 +7,7 @@ from typing import Final
 from tests.fuzz.differential.dialogue import PACKET
 from tests.fuzz.differential.difference import Difference, Explanation
 from tests.fuzz.differential.peer import Answer
+from tests.fuzz.differential.windows import SendWindows
 
 from plankroad.wire.segment import ACK, RST
 
@@ -63,9 +64,13 @@ def _duplicate_reports(d: Difference) -> bool:
         blocks = blocks[1:] if duplicate else blocks
         # Some of Linux's repeat what is acknowledged by now.
         lists.append([b for b in blocks if not (isinstance(b[1], int) and isinstance(acked, int) and b[1] <= acked)])
+    if lists[0] == lists[1]:
+        return True
     # Fewer old blocks fit behind a report.
     shorter, longer = sorted(lists, key=len)
-    return lists[0] == lists[1] or (len(longer) - len(shorter) == 1 and set(shorter) <= set(longer))
+    full = 3 if pair[0].ts_ecr is not None else 4
+    reports = all(len(answer.sack) == full for answer in pair)
+    return reports and len(longer) - len(shorter) == 1 and set(shorter) <= set(longer)
 
 
 def _within(block: tuple[int | str, int | str], others: list[tuple[int | str, int | str]]) -> bool:
@@ -82,9 +87,26 @@ def _no_sack_on_data(d: Difference) -> bool:
 
 def _timestamp_of_duplicate(d: Difference) -> bool:
     pair = d.one_each()
-    if pair is None or not d.differ_in("ts_ecr", "sack") or d.step.kind != PACKET:
+    if pair is None or d.step.kind != PACKET or d.step.ts is None or d.step.from_edge:
         return False
-    return pair[0].ts_ecr == d.step.ts and d.step.seq < d.acked() and bool(d.step.flags & ACK)
+    # Its number may be another by "the sequence number of an acknowledgement behind a window that was taken back".
+    windows = SendWindows(d)
+    shrunk = pair[0].seq == windows.nxt and pair[1].seq == windows.linux < windows.nxt
+    same = d.differ_in("ts_ecr", "sack", "seq") if shrunk else d.differ_in("ts_ecr", "sack")
+    echoes = pair[0].ts_ecr == d.step.ts != pair[1].ts_ecr
+    return same and echoes and d.step.seq < d.acked() and bool(d.step.flags & ACK)
+
+
+def _timestamp_with_old_ack(d: Difference) -> bool:
+    """The timestamp of a segment in order whose ACK is older than SND.UNA: we echo it, Linux the one before."""
+    if d.step.kind != PACKET or d.step.ts is None or d.step.ack is None or not d.differ_in("ts_ecr"):
+        return False
+    ours, linux = d.ours[0].ts_ecr, d.linux[0].ts_ecr
+    old = d.step.ack < max(
+        (step.ack for step in d.before if step.ack is not None and step.ack <= d.sent()), default=0
+    )
+    known = {d.echoed(), *(step.ts for step in d.before if step.kind == PACKET and step.seq <= d.acked())}
+    return old and d.step.seq == d.acked() and ours == d.step.ts and linux != ours and linux in known
 
 
 OPTIONS: Final[tuple[Explanation, ...]] = (
@@ -106,6 +128,14 @@ OPTIONS: Final[tuple[Explanation, ...]] = (
         "the timestamp of a duplicate",
         "docs/deviations.md, RFC 7323 section 4.3: TS.Recent is updated by duplicates from before the window too.",
         _timestamp_of_duplicate,
+        parts=True,
+    ),
+    Explanation(
+        "the timestamp of a segment with an old ACK",
+        'RFC 7323 section 5.3, R3: "If an arriving segment satisfies SEG.TSval >= TS.Recent and SEG.SEQ <= '
+        'Last.ACK.sent (see Section 4.3), then record its timestamp in TS.Recent"; where its ACK lies before SND.UNA '
+        "Linux takes the text alone.",
+        _timestamp_with_old_ack,
         parts=True,
     ),
     Explanation(
