@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from tests.fuzz.differential.dialogue import CLOSE, PACKET, SHUTDOWN, WRITE, Step
 from tests.fuzz.differential.difference import Difference
-from tests.fuzz.differential.explained import EXPLANATIONS
+from tests.fuzz.differential.explained import explain
 from tests.fuzz.differential.hosts import Seen
 from tests.fuzz.differential.peer import ISS, MASK32, Answer, Peer
 from tests.fuzz.differential.windows import SendWindows
@@ -18,6 +18,8 @@ from plankroad.wire.segment import ACK, FIN, PSH, RST, SYN, Segment
 from plankroad.wire.tcp import build_tcp
 
 pytestmark = pytest.mark.either
+
+WHOSE = "which segment's window counts"
 
 HOST, PEER = b"\x0a\x42\0\x01", b"\x0a\x42\x01\x02"
 
@@ -67,8 +69,8 @@ class Story:
 
 
 def reason(difference: Difference) -> str:
-    """The name of the explanation that is given, or nothing."""
-    return next((one.name for one in EXPLANATIONS if one.applies(difference)), "")
+    """The names of the explanations that are given, or nothing."""
+    return ", ".join(one.name for one in explain(difference))
 
 
 # The window of an old segment
@@ -84,7 +86,7 @@ def ahead(wnd: int) -> Story:
 
 def test_a_window_that_we_must_not_hear_is_a_reason_to_send() -> None:
     fin = [said(FIN | ACK, 1, ack=12)]
-    assert reason(ahead(0).differs(Step(SHUTDOWN), fin, [])) == "the window of an old segment"
+    assert reason(ahead(0).differs(Step(SHUTDOWN), fin, [])) == WHOSE
 
 
 def test_it_is_no_reason_not_to_send() -> None:
@@ -103,8 +105,16 @@ def test_the_window_of_what_ends_at_rcv_nxt_is_heard_by_linux_alone() -> None:
     story.then(packet(ACK | PSH, 1, 10, ack=1, wnd=0), said(ACK, 1, ack=11))
     story.then(packet(FIN | ACK, 10, ack=1), said(ACK, 1, ack=11))
     fin = [said(FIN | ACK, 1, ack=11)]
-    assert reason(story.differs(Step(SHUTDOWN), [], fin)) == "the window of an old segment"
+    assert reason(story.differs(Step(SHUTDOWN), [], fin)) == WHOSE
     assert reason(story.differs(Step(SHUTDOWN), fin, [])) == ""
+
+
+def test_the_window_of_a_segment_without_its_timestamp_is_heard_by_linux_alone() -> None:
+    fin = [said(FIN | ACK, 1, ack=11, ts_ecr=0)]
+    for ts, name in ((None, WHOSE), (0, "")):
+        story = Story("mss ts").then(packet(ACK | PSH, 1, 10, ack=1, wnd=0, ts=0), said(ACK, 1, ack=11, ts_ecr=0))
+        story.then(packet(ACK, 11, ack=1, ts=ts))
+        assert reason(story.differs(Step(SHUTDOWN), [], fin)) == name
 
 
 def test_the_windows_are_those_that_each_host_goes_by() -> None:
@@ -140,7 +150,7 @@ def test_an_acknowledgement_may_go_before_the_fin() -> None:
 
 
 def test_a_fin_leaves_behind_a_full_flight_only() -> None:
-    for length, name in ((14_600, "a FIN behind a full flight"), (14_000, "")):
+    for length, name in ((14_600, "a FIN behind a full flight"), (13_140, "")):
         story = Story("mss").then(Step(WRITE, length), said(ACK, 1, length, ack=1))
         difference = story.differs(Step(SHUTDOWN), [said(FIN | ACK, 1 + length, ack=1)], [])
         assert reason(difference) == name
@@ -175,11 +185,38 @@ def test_the_timestamp_of_a_segment_with_an_old_ack() -> None:
         return reason(story.differs(step, [said(ACK, 2, ack=2, ts_ecr=ours)], [said(ACK, 2, ack=2, ts_ecr=linux)]))
 
     assert given(1, 9, 5) == name
-    assert given(1, 9, 0) == name  # the last that it echoed
+    assert given(1, 9, 0) == ""  # it took the one after that
     assert given(2, 9, 5) == ""  # its ACK is not old
     assert given(1, 5, 9) == ""  # Linux's is the newer one
     assert given(1, 9, 7) == ""  # nobody said 7
     assert given(1, 9, 5, seq=3) == ""  # not in order
+
+
+def test_the_timestamp_of_an_old_ack_shows_when_something_is_said() -> None:
+    story = Story().then(Step(WRITE, 1), said(ACK, 1, 1, ack=1, ts_ecr=0)).then(packet(ACK, 1, ack=2, ts=5))
+    story.then(packet(ACK, 1, ack=1, ts=7)).then(packet(ACK, 1, ack=1, ts=8))
+    name = "the timestamp of a segment with an old ACK"
+
+    def given(ours: int, linux: int) -> str:
+        fin = ([said(FIN | ACK, 2, ack=1, ts_ecr=stamp)] for stamp in (ours, linux))
+        return reason(story.differs(Step(SHUTDOWN), *fin))
+
+    assert given(8, 5) == given(8, 7) == name
+    assert given(7, 5) == given(5, 8) == given(8, 0) == ""
+
+
+def test_fields_that_differ_are_explained_one_by_one() -> None:
+    story = Story().then(Step(WRITE, 1), said(ACK, 1, 1, ack=1, ts_ecr=0)).then(packet(ACK, 1, ack=2, ts=5))
+    story.then(packet(FIN | ACK, 21, 10, ack=2, ts=5), said(ACK, 2, ack=1, ts_ecr=5, sack=((21, 31),)))
+    step = packet(ACK, 1, 1, ack=1, ts=9)
+
+    def given(sack: tuple[int, int], stamp: int) -> str:
+        ours = said(ACK, 2, ack=2, ts_ecr=9, sack=((21, 31),))
+        return reason(story.differs(step, [ours], [said(ACK, 2, ack=2, ts_ecr=stamp, sack=(sack,))]))
+
+    assert given((21, 32), 5) == "the timestamp of a segment with an old ACK, a FIN in SACK blocks"
+    assert given((21, 33), 5) == ""
+    assert given((21, 32), 7) == ""
 
 
 def test_the_timestamp_of_a_duplicate_wants_a_timestamp() -> None:
@@ -239,6 +276,7 @@ def half_remembered() -> Iterator[tuple[Step, list[Answer], list[Answer]]]:
         yield packet(ACK, 1, 10, ack=ack), bare, reset
     yield packet(SYN, 1), bare, reset
     yield packet(RST, 2_000_001), [], bare
+    yield packet(RST, 5), bare, []
 
 
 @pytest.mark.parametrize(("step", "ours", "linux"), list(half_remembered()))
@@ -252,6 +290,44 @@ def test_a_closed_socket_in_fin_wait_2(step: Step, ours: list[Answer], linux: li
 
 def test_a_right_acknowledgement_of_a_closed_socket_is_explained_by_nothing() -> None:
     assert reason(closed().differs(packet(ACK, 1, ack=2), [said(ACK, 2, ack=1)], [])) == ""
+
+
+def test_a_reset_behind_what_is_held_shows_later_too() -> None:
+    story = Story("mss sackOK")
+    story.then(packet(ACK, -1, 1, ack=1, from_edge=True), said(ACK, 1, ack=1, sack=(("edge-1", "edge+0"),)))
+    ours, linux = [said(ACK, 1, ack=1, sack=(("edge-1", "edge+0"),))], [said(RST, 5)]
+    step = packet(ACK, 1, ack=5)
+    assert reason(story.differs(step, ours, linux)) == ""
+    story.then(packet(RST, 0, from_edge=True))
+    assert reason(story.differs(step, ours, linux)) == "a reset behind what is held"
+    assert reason(story.differs(step, linux, ours)) == ""
+
+
+def test_what_linux_does_in_time_wait() -> None:
+    story = closed(fin=True)
+    ack = [said(ACK, 2, ack=2)]
+    for step in (packet(ACK, 3, ack=2), packet(PSH, 100)):
+        assert reason(story.differs(step, [], ack)) == "a bare segment in TIME-WAIT"
+        assert reason(story.differs(step, ack, [])) != "a bare segment in TIME-WAIT"
+        assert reason(closed().differs(step, [], ack)) == ""
+    assert reason(story.differs(packet(ACK, 2, ack=2), [], ack)) == ""
+    again = [said(SYN | ACK, 0, ack=3, options="mss")]
+    assert reason(story.differs(packet(SYN, 2), again, ack)) == "a SYN in TIME-WAIT right behind the FIN"
+    assert reason(story.differs(packet(SYN, 3), again, ack)) == ""
+    assert reason(story.differs(packet(SYN, 2), ack, again)) == ""
+    late = packet(ACK, 1, ack=2)
+    assert reason(story.differs(late, ack, [said(RST, 2)])) == ""
+    story.then(packet(RST, 2))
+    assert reason(story.differs(late, ack, [said(RST, 2)])) == "a reset in TIME-WAIT"
+    assert reason(story.differs(late, [said(RST, 2)], ack)) == ""
+
+
+def test_the_windows_of_what_crosses_the_edge_are_heard_while_nothing_waits() -> None:
+    story = Story("mss").then(packet(ACK, 1, 10, ack=1, wnd=0), said(ACK, 1, ack=11))
+    story.then(packet(ACK, -1, 10, ack=1, from_edge=True), said(ACK, 1, ack=11))
+    fin = [said(FIN | ACK, 1, ack=11)]
+    assert reason(story.differs(Step(SHUTDOWN), fin, [])) == WHOSE
+    assert reason(story.differs(Step(SHUTDOWN), [], fin)) == ""
 
 
 # The peer
@@ -281,7 +357,9 @@ def test_text_and_fin_that_come_again_are_no_answer_and_a_second_connection_has_
     assert peer.edge == 60_001
     assert hear(FIN | ACK, 7001, first) == ["F. 1(0) ack 1"]
     assert hear(FIN | ACK, 7001, first) == []
-    assert hear(ACK, 7002, first) == [". 2(0) ack 1"]
+    # But for what it acknowledges.
+    first += 10
+    assert hear(FIN | ACK, 7001, first) == [". 2(0) ack 11"]
     assert hear(SYN | ACK, 90_000, first, 500)
-    assert peer.edge == 501
-    assert hear(FIN | ACK, 90_001, first) == ["F. 1(0) ack 1"]
+    assert peer.edge == 511
+    assert hear(FIN | ACK, 90_001, first) == ["F. 1(0) ack 11"]

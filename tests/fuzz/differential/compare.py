@@ -11,7 +11,7 @@ from typing import Final
 
 from tests.fuzz.differential.dialogue import PACKET, Step, dialogue
 from tests.fuzz.differential.difference import Difference, Explanation
-from tests.fuzz.differential.explained import EXPLANATIONS
+from tests.fuzz.differential.explained import explain
 from tests.fuzz.differential.hosts import HOST, PORT, LinuxHost, OurHost, Seen
 from tests.fuzz.differential.peer import Answer, Peer
 
@@ -53,12 +53,12 @@ class Verdict:
             if ours.answers == linux.answers and ours.seen.key() == linux.seen.key():
                 continue
             difference = Difference(index, self.steps, ours.answers, linux.answers, ours.seen, linux.seen, said)
-            reason = next((one for one in EXPLANATIONS if one.applies(difference)), None)
-            if reason is None:
+            reasons = explain(difference)
+            if not reasons:
                 self.unexplained = difference
                 return
-            self.explained.append(reason)
-            if reason.parts:
+            self.explained += reasons
+            if any(reason.parts for reason in reasons):
                 return
 
     def story(self) -> str:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from typing import Final
 
-from tests.fuzz.differential.dialogue import PACKET, Step
+from tests.fuzz.differential.dialogue import CLOSE, PACKET, Step
 from tests.fuzz.differential.hosts import Seen
 from tests.fuzz.differential.peer import Answer
 
 from plankroad.wire.segment import ACK, FIN, RST, SYN
+
+#: Fields of an answer that may differ for reasons of their own.
+_SEVERAL: Final = ("seq", "ts_ecr", "sack")
 
 
 class Difference:
@@ -63,13 +68,49 @@ class Difference:
         """Is Linux's answer a bare acknowledgement?"""
         return len(self.linux) == 1 and self.linux[0].flags == ACK and not self.linux[0].length
 
-    def echoed(self) -> int | None:
-        """The last timestamp that Linux echoed before: TS.Recent, unless that moved in silence."""
-        for answers in reversed(self.said):
-            for answer in reversed(answers):
-                if answer.ts_ecr is not None:
-                    return answer.ts_ecr
-        return None
+    def closed_at(self) -> int:
+        """The step before with which the FIN of a program that has closed its socket was acknowledged, or -1: the host
+        is in FIN-WAIT-2 from there, with nobody to read.
+        """
+        end = self.sent()
+        closes = [at for at, step in enumerate(self.before) if step.kind == CLOSE]
+        acks = [
+            at
+            for at, step in enumerate(self.before)
+            if step.kind == PACKET and step.flags & ACK and step.ack == end and not step.broken
+        ]
+        sent_fin = any(answer.flags & FIN for answers in self.said for answer in answers)
+        return max(closes[0], acks[0]) if closes and acks and sent_fin else -1
+
+    def in_time_wait(self) -> bool:
+        """Have both ends sent a FIN, and both been acknowledged?"""
+        sent_fin = any(answer.flags & FIN for answers in self.said for answer in answers)
+        end = self.sent()
+        acked = any(step.kind == PACKET and step.ack == end and not step.broken for step in self.before)
+        return sent_fin and acked and self.ended()
+
+    def by_field(self) -> list[Difference]:
+        """One for each of these fields in which the answers differ, the others made equal; none where more differs."""
+        pair = self.one_each()
+        if pair is None or not self.differ_in(*_SEVERAL):
+            return []
+        found = []
+        for name in _SEVERAL:
+            if getattr(pair[0], name) != getattr(pair[1], name):
+                ours = copy(pair[1])
+                setattr(ours, name, getattr(pair[0], name))
+                found.append(
+                    Difference(
+                        self.index,
+                        self.steps,
+                        [ours],
+                        self.linux,
+                        self.our_program,
+                        self.linux_program,
+                        [*self.said, self.linux],
+                    )
+                )
+        return found
 
     def sent(self) -> int:
         """The end of what Linux had sent before: SND.NXT."""

@@ -169,14 +169,16 @@ class Peer:
             # The first, or a new incarnation.
             self.iss = seg.seq
             self.sent_to = 0
-            self.edge = 0
+            self.edge = self.awaited = 0
             self.scale = seg.wscale if self.asked_scale else -1
         if seg.has_ts and not seg.flags & RST:
             self.last_ts = seg.ts_val
         seq = near(seg.seq - max(self.iss, 0))
         ack: int | str | None = None
+        news = False
         if seg.flags & ACK:
             relative = near(seg.ack - ISS)
+            news = relative > self.awaited
             if not seg.flags & RST:
                 window = seg.wnd if seg.flags & SYN else seg.wnd << max(self.scale, 0)
                 if relative + window > self.edge or self.edge == 0:
@@ -186,8 +188,11 @@ class Peer:
         stop = seq + seg.length()
         if seg.length() and stop <= self.sent_to and not seg.flags & (SYN | RST):
             # Text or FIN once more: when that happens is a matter of timers and recovery, which are measured elsewhere.
+            # What it acknowledges may be news.
             self.repeated += 1
-            return None
+            if not news:
+                return None
+            seq, seg.payload, seg.flags = self.sent_to, b"", ACK
         if seg.length() and seg.seq != 0:
             if seg.payload:
                 expected = STREAM[max(seq - 1, 0) : max(seq - 1, 0) + len(seg.payload)]

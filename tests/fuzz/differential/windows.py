@@ -6,8 +6,8 @@ that one acknowledgement far ahead in its window keeps it from hearing the windo
 
 Linux hears the window of what acknowledges something new, whatever its number; lets the number go back with text that
 comes in order and says the window of before; does not take a smaller window, unless it is zero, from the number that
-the last one had; and goes on to the window of what ends at RCV.NXT or begins at the right edge, which section 3.4 does
-not call acceptable.
+the last one had; goes on to the window of what ends at RCV.NXT or begins at the right edge, which section 3.4 does not
+call acceptable; and to that of a segment without the timestamp that was agreed to, which RFC 7323 section 3.2 drops.
 """
 
 from __future__ import annotations
@@ -28,10 +28,13 @@ _NEVER: Final = -(1 << 40)
 
 
 class SendWindows:
-    """Right edges of the send windows after a step. `nxt`: SND.NXT before it."""
+    """Right edges of the send windows after a step. `nxt`: SND.NXT before it. `over`: Linux hears what begins at the
+    edge of its window or crosses it; it does while nothing waits to be read.
+    """
 
-    def __init__(self, d: Difference) -> None:
+    def __init__(self, d: Difference, over: bool = True) -> None:
         self.nxt = 1
+        self._over = over
         self._rcv_nxt = 1
         self._shift = 0
         self._ts_recent = _NEVER
@@ -77,8 +80,9 @@ class SendWindows:
             return
         if not max(1, self._our_una - 65535) <= step.ack <= self.nxt:
             return  # refused
-        if self._timestamps and (step.ts is None or step.ts < self._ts_recent):
+        if self._timestamps and step.ts is not None and step.ts < self._ts_recent:
             return  # dropped
+        without = self._timestamps and step.ts is None
         length = step.length + bool(step.flags & FIN)
         seq = step.seq + (_EDGE if step.from_edge else 0)
         if step.from_edge:
@@ -86,12 +90,15 @@ class SendWindows:
         else:
             acceptable = seq < self._rcv_nxt + _FAR and (seq >= self._rcv_nxt or seq + length > self._rcv_nxt)
         window = step.wnd << self._shift
-        if acceptable:
+        if acceptable and not without:
             if step.ts is not None and seq <= self._rcv_nxt:
                 self._ts_recent = step.ts
             self._ours(seq, step.ack, window)
-        at_edge = step.from_edge and step.seq == 0
-        if acceptable or at_edge or (length and not step.from_edge and seq + length == self._rcv_nxt):
+        if step.from_edge:
+            heard = step.seq + length <= 0 or (step.seq <= 0 and self._over)
+        else:
+            heard = acceptable or (length > 0 and seq + length == self._rcv_nxt)
+        if heard:
             self._linux(seq, step.ack, window, bool(step.length) and seq == self._rcv_nxt)
 
     def _ours(self, seq: int, ack: int, window: int) -> None:

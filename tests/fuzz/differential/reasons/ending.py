@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.fuzz.differential.dialogue import CLOSE, PACKET, SHUTDOWN, WRITE
 from tests.fuzz.differential.difference import Difference, Explanation
+from tests.fuzz.differential.stamps import Stamps
 from tests.fuzz.differential.windows import SendWindows
 
 from plankroad.wire.segment import ACK, FIN, RST, SYN
@@ -26,9 +27,16 @@ def _reset_before_fin(d: Difference) -> bool:
 
 
 def _reset_behind_held(d: Difference) -> bool:
-    """The number behind the last octet that is held out of order."""
-    held = [right for answers in d.said for answer in answers for _, right in answer.sack if isinstance(right, int)]
-    return d.is_packet() and bool(d.step.flags & RST) and not d.linux and d.step.seq == max(held, default=-1)
+    """A RST with the number behind the last octet that was held out of order: to Linux the connection has ended."""
+    held: set[int | str] = set()
+    taken = False
+    for step, answers in zip([*d.before, d.step], [*d.said, []], strict=True):
+        if step.kind == PACKET and step.flags & RST:
+            numbers = [one for one in held if isinstance(one, int)]
+            last = f"edge{step.seq:+d}" in held if step.from_edge else step.seq == max(numbers, default=-1)
+            taken = taken or last
+        held |= {right for answer in answers for _, right in answer.sack}
+    return taken and all(answer.flags & RST for answer in d.linux)
 
 
 def _reset_that_reaches_in(d: Difference) -> bool:
@@ -76,31 +84,56 @@ def _fin_behind_full_flight(d: Difference) -> bool:
     mss = next((step.options[0] for step in d.before if step.options is not None), 0) or 536
     mss -= 12 if fin.ts_ecr is not None else 0
     windows = SendWindows(d)
-    return fin.flags == ACK | FIN and not fin.length and windows.nxt - windows.acknowledged >= 10 * mss
+    return fin.flags == ACK | FIN and not fin.length and windows.nxt - windows.acknowledged > 9 * mss
 
 
 def _half_remembered(d: Difference) -> bool:
     """After the program's close and the acknowledgement of its FIN Linux checks little."""
-    end = d.sent()
-    closes = [at for at, step in enumerate(d.before) if step.kind == CLOSE]
-    acked = any(step.kind == PACKET and step.ack == end and not step.broken for step in d.before)
-    if not d.is_packet() or not closes or not acked or d.ended():
+    if not d.is_packet() or d.closed_at() < 0 or d.ended():
         return False
-    we_acknowledge = (
-        len(d.ours) == 1 and d.ours[0].flags == ACK and not d.ours[0].length and not d.linux_acknowledges()
-    )
-    flags, nxt = d.step.flags, d.acked()
+    if d.differ_in("ts_ecr"):
+        stamps = Stamps(d)
+        ours, linux = d.ours[0].ts_ecr, d.linux[0].ts_ecr
+        return ours == stamps.ours and linux in stamps.linux - {ours}
+    acknowledge = len(d.ours) == 1 and d.ours[0].flags == ACK and not d.ours[0].length and not d.linux_acknowledges()
+    flags, seq, nxt = d.step.flags, d.step.seq, d.acked()
     if flags & RST:
-        # Outside of the window: silence, says RFC 9293 section 3.10.7.4, second.
-        return (d.step.seq < nxt or d.step.seq > nxt + 65535) and not d.ours and d.linux_acknowledges()
+        if nxt < seq < nxt + 65535 and not d.step.from_edge:
+            # Inside of the window: a challenge ACK, says RFC 9293 section 3.10.7.4, second.
+            return acknowledge and not d.linux
+        # Outside: silence.
+        return (seq < nxt or seq > nxt + 65535) and not d.ours and d.linux_acknowledges()
     if flags & SYN:
         # Section 3.10.7.4, fourth: a challenge ACK.
-        return d.step.seq >= nxt and we_acknowledge and all(answer.flags & RST for answer in d.linux)
+        return seq >= nxt and acknowledge and all(answer.flags & RST for answer in d.linux)
     # RFC 5961 section 5.2: SEG.ACK is out of range.
-    wrong = d.step.ack is not None and not 1 <= d.step.ack <= end
+    wrong = d.step.ack is not None and not 1 <= d.step.ack <= d.sent()
     text = d.step.length or flags & FIN
     quiet = all(answer.flags & RST for answer in d.linux) if text else not d.linux
-    return bool(flags & ACK) and wrong and d.step.seq >= nxt and we_acknowledge and quiet
+    return bool(flags & ACK) and wrong and seq >= nxt and acknowledge and quiet
+
+
+def _bare_in_time_wait(d: Difference) -> bool:
+    """A segment without text, behind RCV.NXT but inside of the window."""
+    bare = not d.step.length and not d.step.flags & (SYN | RST | FIN)
+    ahead = d.acked() < d.step.seq < d.acked() + 65535 or (d.step.from_edge and d.step.seq <= 0)
+    return d.is_packet() and d.in_time_wait() and bare and ahead and not d.ours and d.linux_acknowledges()
+
+
+def _reset_in_time_wait(d: Difference) -> bool:
+    """A reset at RCV.NXT came in TIME-WAIT: Linux is CLOSED or LISTENs since, we wait on."""
+    if not d.in_time_wait():
+        return False
+    exact = any(step.kind == PACKET and step.flags & RST and step.seq == d.acked() for step in d.before)
+    fresh = any(answer.flags & (RST | SYN) for answer in d.linux)
+    return d.is_packet() and exact and all(answer.flags == ACK for answer in d.ours) and (fresh or not d.linux)
+
+
+def _syn_in_time_wait(d: Difference) -> bool:
+    """A SYN with the number that follows our peer's FIN."""
+    again = bool(d.ours) and d.ours[0].flags & (SYN | ACK) == SYN | ACK
+    syn = d.step.flags & (SYN | ACK | RST | FIN) == SYN and d.step.seq == d.acked()
+    return d.is_packet() and d.in_time_wait() and syn and again and d.linux_acknowledges()
 
 
 ENDING: Final[tuple[Explanation, ...]] = (
@@ -163,7 +196,8 @@ ENDING: Final[tuple[Explanation, ...]] = (
         "after close and the acknowledgement of the FIN",
         'RFC 9293 section 3.10.7.4 and RFC 5961: a wrong SEG.ACK "MUST be discarded and an ACK sent back", a SYN is '
         "challenged, a reset outside of the window dropped. Linux keeps so little of a closed socket in FIN-WAIT-2 "
-        "that it does not check SEG.ACK, resets for a SYN, and acknowledges such a reset.",
+        "that it does not check SEG.ACK nor keep TSval, resets for a SYN, acknowledges such a reset, and obeys one "
+        "that is anywhere in the window.",
         _half_remembered,
         parts=True,
     ),
@@ -172,6 +206,25 @@ ENDING: Final[tuple[Explanation, ...]] = (
         'RFC 5681 section 2: cwnd "limits the amount of data a TCP can send"; a FIN alone is none, and leaves '
         "where the peer's window has room for it. Linux counts segments, and keeps it back.",
         _fin_behind_full_flight,
+        parts=True,
+    ),
+    Explanation(
+        "a bare segment in TIME-WAIT",
+        "RFC 9293 section 3.10.7.4: it is acceptable and brings nothing. Linux acknowledges all that does not stand "
+        "right at RCV.NXT.",
+        _bare_in_time_wait,
+    ),
+    Explanation(
+        "a reset in TIME-WAIT",
+        "docs/deviations.md: ignored, by RFC 1337 section 3, fix F1. Linux' net.ipv4.tcp_rfc1337 is off by default.",
+        _reset_in_time_wait,
+        parts=True,
+    ),
+    Explanation(
+        "a SYN in TIME-WAIT right behind the FIN",
+        "RFC 6191 section 2 wants a sequence number larger than the last one of the old connection, which is its "
+        "FIN's; Linux one larger than RCV.NXT.",
+        _syn_in_time_wait,
         parts=True,
     ),
 )

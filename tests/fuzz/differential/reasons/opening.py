@@ -13,8 +13,10 @@ from plankroad.wire.segment import ACK, FIN, RST, SYN
 def _syn_in_syn_received(d: Difference) -> bool:
     if not d.is_packet() or not d.step.flags & SYN or d.is_open():
         return False
-    # With text it reaches into the window: we return to LISTEN, Linux acknowledges.
-    text = bool(d.step.flags & ACK and d.step.length) and not d.ours and d.linux_acknowledges()
+    # With text or FIN it reaches into the window: we return to LISTEN, Linux acknowledges.
+    text = (
+        bool(d.step.flags & ACK and (d.step.length or d.step.flags & FIN)) and not d.ours and d.linux_acknowledges()
+    )
     return text or all(answer.flags & RST for answer in d.linux)
 
 
