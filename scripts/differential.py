@@ -5,7 +5,7 @@
     scripts/differential.py --seed 4711 --show       one dialogue, whatever comes of it
 
 What is compared and what not: docs/fuzzing.md. The exit status is 1 where a difference has no explanation in
-tests/fuzz/differential/explained.py.
+tests/fuzz/differential/reasons.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.fuzz.differential.compare import Differential
@@ -123,3 +124,5 @@ def test_every_explanation_has_its_reason() -> None:
     names = [explanation.name for explanation in EXPLANATIONS]
     assert len(set(names)) == len(names)
     assert all(len(explanation.reason) > 20 for explanation in EXPLANATIONS)
+    page = (Path(__file__).resolve().parents[2] / "docs" / "fuzzing.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"\n| {name} | " not in page] == []

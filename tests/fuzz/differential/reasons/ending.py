@@ -140,16 +140,14 @@ ENDING: Final[tuple[Explanation, ...]] = (
     Explanation(
         "text after the peer's FIN",
         'RFC 9293 section 3.10.7.4, seventh: "This should not occur since a FIN has been received from the remote '
-        "side. "
-        'Ignore the segment text"; Linux resets where it begins before RCV.NXT.',
+        'side. Ignore the segment text"; Linux resets where it begins before RCV.NXT.',
         _text_after_fin,
         parts=True,
     ),
     Explanation(
         "a reset just below RCV.NXT after a FIN",
         "RFC 5961 section 3.2: only the exact number resets. Linux also takes the number of the FIN, which some "
-        "systems "
-        "send.",
+        "systems send.",
         _reset_before_fin,
         parts=True,
     ),
@@ -174,8 +172,7 @@ ENDING: Final[tuple[Explanation, ...]] = (
     Explanation(
         "the form of a reset after close",
         "RFC 9293 section 3.6.1 (SHLD-3) wants a reset; section 3.10.5 has it as <SEQ=SND.NXT>, Linux answers as a "
-        "CLOSED "
-        "connection would.",
+        "CLOSED connection would.",
         _after_close,
     ),
     Explanation(
@@ -203,8 +200,8 @@ ENDING: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "a FIN behind a full flight",
-        'RFC 5681 section 2: cwnd "limits the amount of data a TCP can send"; a FIN alone is none, and leaves '
-        "where the peer's window has room for it. Linux counts segments, and keeps it back.",
+        'RFC 5681 section 2: cwnd "limits the amount of data a TCP can send"; a FIN alone is none, and leaves where '
+        "the peer's window has room for it. Linux counts segments, and keeps it back.",
         _fin_behind_full_flight,
         parts=True,
     ),

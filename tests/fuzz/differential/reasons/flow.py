@@ -87,14 +87,14 @@ FLOW: Final[tuple[Explanation, ...]] = (
     Explanation(
         "no ACK, RST or SYN",
         'RFC 9293 section 3.10.7.4, first, comes before fifth ("if the ACK bit is off, drop the segment"): one '
-        "outside of "
-        "the window is answered. Linux drops it first.",
+        "outside of the window is answered. Linux drops it first.",
         _without_ack,
     ),
     Explanation(
         "text at or beyond the window's right edge",
-        'RFC 9293 section 3.10.7.4: what begins at the edge is outside; what crosses it is trimmed ("trimming off any '
-        'portions that lie outside the window"). Linux has one octet more at the edge, and discards all that crosses.',
+        'RFC 9293 section 3.10.7.4: what begins at the edge is outside; what crosses it is trimmed ("trimming off '
+        'any portions that lie outside the window"). Linux has one octet more at the edge, and discards all that '
+        "crosses.",
         _beyond_edge,
         parts=True,
     ),
@@ -113,8 +113,8 @@ FLOW: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "data with an acknowledgement from before the SYN",
-        'RFC 5961 section 5.2: "MUST be discarded and an ACK sent back"; Linux\' quick path takes text and '
-        "timestamp first.",
+        'RFC 5961 section 5.2: "MUST be discarded and an ACK sent back"; Linux\' quick path takes text and timestamp '
+        "first.",
         _old_ack,
         parts=True,
     ),
@@ -134,8 +134,9 @@ FLOW: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "an acknowledgement before text or FIN",
-        'RFC 9293 section 3.10.7.4, seventh: "This acknowledgment should be piggybacked on a segment being transmitted '
-        'if possible without incurring undue delay"; Linux sends it by itself, and then what an opened window allows.',
+        'RFC 9293 section 3.10.7.4, seventh: "This acknowledgment should be piggybacked on a segment being '
+        'transmitted if possible without incurring undue delay"; Linux sends it by itself, and then what an opened '
+        "window allows.",
         _acknowledged_first,
     ),
     Explanation(

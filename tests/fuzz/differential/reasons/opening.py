@@ -48,7 +48,8 @@ OPENING: Final[tuple[Explanation, ...]] = (
         "a SYN in SYN-RECEIVED",
         'RFC 9293 section 3.10.7.4, fourth: "If the connection was initiated with a passive OPEN, then return this '
         'connection to the LISTEN state and return"; Linux sends the reset of RFC 793. A SYN,ACK at the number of '
-        "the first SYN lies before the window and is acknowledged here.",
+        "the first SYN lies before the window and is acknowledged here; with text or FIN it reaches in, and Linux "
+        "acknowledges that too.",
         _syn_in_syn_received,
         parts=True,
     ),
@@ -74,9 +75,8 @@ OPENING: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "the echo in a handshake",
-        "RFC 7323 has no check of TSecr; Linux takes in SYN-RECEIVED only those that its SYN,ACKs "
-        "had, not "
-        "those of challenge ACKs in between.",
+        "RFC 7323 has no check of TSecr; Linux takes in SYN-RECEIVED only those that its SYN,ACKs had, not those of "
+        "challenge ACKs in between.",
         _echo_in_syn_received,
         parts=True,
     ),

@@ -75,12 +75,13 @@ def _duplicate_reports(d: Difference) -> bool:
 
 
 def _within(block: tuple[int | str, int | str], others: list[tuple[int | str, int | str]]) -> bool:
-    start, end = block
-    if block in others:
-        return True
-    if isinstance(start, str) or isinstance(end, str):
-        return False
-    return any(isinstance(a, int) and isinstance(b, int) and a <= start and end <= b for a, b in others)
+    start, end = (_number(each) for each in block)
+    return any(_number(left) <= start and end <= _number(right) for left, right in others)
+
+
+def _number(place: int | str) -> int:
+    """Those near the edge lie together, far behind all others."""
+    return int(place.removeprefix("edge")) + (1 << 20) if isinstance(place, str) else place
 
 
 def _no_sack_on_data(d: Difference) -> bool:
@@ -115,9 +116,8 @@ OPTIONS: Final[tuple[Explanation, ...]] = (
     ),
     Explanation(
         "a bare ACK with an old timestamp",
-        'RFC 7323 section 5.3, R1: "Send an acknowledgment in reply ... and drop the segment"; Linux is silent '
-        "where the "
-        "segment may only have been overtaken.",
+        'RFC 7323 section 5.3, R1: "Send an acknowledgment in reply ... and drop the segment"; Linux is silent where '
+        "the segment may only have been overtaken.",
         _disordered_ack,
     ),
     Explanation(
@@ -142,8 +142,7 @@ OPTIONS: Final[tuple[Explanation, ...]] = (
     Explanation(
         "which duplicates are reported",
         "RFC 2883 section 4: reports are for the sender's use. Of a segment that is partly new Linux reports other "
-        "parts "
-        "than we do, and none of one with an ACK that is refused.",
+        "parts than we do, and none of one with an ACK that is refused.",
         _duplicate_reports,
     ),
     Explanation(

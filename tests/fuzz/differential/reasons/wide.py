@@ -38,17 +38,15 @@ def _shutdown_at_the_end(d: Difference) -> bool:
 WIDE: Final[tuple[Explanation, ...]] = (
     Explanation(
         "a FIN and text behind it",
-        'RFC 9293 section 3.10.7.4 says of text behind a FIN: "This should not occur". While the FIN is not '
-        "reached, which of "
-        "the two counts is each stack's own.",
+        'RFC 9293 section 3.10.7.4 says of text behind a FIN: "This should not occur". While the FIN is not reached, '
+        "which of the two counts is each stack's own.",
         _fin_and_text,
         parts=True,
     ),
     Explanation(
         "how much is sent at once",
         "Congestion control, limited transmit (RFC 3042), and silly-window avoidance (RFC 9293 section 3.8.6.2.1) "
-        "are each "
-        "stack's own.",
+        "are each stack's own.",
         _amount_of_data,
         parts=True,
     ),
