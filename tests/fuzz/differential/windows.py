@@ -4,10 +4,10 @@ RFC 9293 section 3.10.7.4, fifth: "If (SND.WL1 < SEG.SEQ or (SND.WL1 = SEG.SEQ a
 SEG.WND" ... "The check here prevents using old segments to update the window". Plankroad does that to the letter, so
 that one acknowledgement far ahead in its window keeps it from hearing the windows of all segments before that.
 
-Linux hears the window of what acknowledges something new, whatever its number; lets the number go back with text that
-comes in order and says the window of before; does not take a smaller window, unless it is zero, from the number that
-the last one had; goes on to the window of what ends at RCV.NXT or begins at the right edge, which section 3.4 does not
-call acceptable; and to that of a segment without the timestamp that was agreed to, which RFC 7323 section 3.2 drops.
+Linux hears the window of what acknowledges something new, whatever its number; may let the number go back with text
+that comes in order and says the window of before; does not take a smaller window, unless it is zero, from the number
+that the last one had; goes on to the window of what ends at RCV.NXT or begins at the right edge, which section 3.4 does
+not call acceptable; and to that of a segment without the timestamp that was agreed to (RFC 7323 section 3.2 drops it).
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ _NEVER: Final = -(1 << 40)
 
 
 class SendWindows:
-    """Right edges of the send windows after a step. `nxt`: SND.NXT before it. `over`: Linux hears what begins at the
-    edge of its window or crosses it; it does while nothing waits to be read.
+    """Right edges of the send windows after a step. `nxt`: SND.NXT before it.
+
+    Two things are not seen from outside. `over`: Linux hears what begins at the edge of its window or crosses it; it
+    does while nothing waits to be read. `back`: the number goes back with text in order; it does where that takes the
+    quick path, for which memory must be set aside already.
     """
 
-    def __init__(self, d: Difference, over: bool = True) -> None:
+    def __init__(self, d: Difference, over: bool = True, back: bool = True) -> None:
         self.nxt = 1
         self._over = over
+        self._back = back
         self._rcv_nxt = 1
         self._shift = 0
         self._ts_recent = _NEVER
@@ -114,5 +118,15 @@ class SendWindows:
         same = seq == self._linux_wl1 and (window > self._linux_wnd or window == 0)
         if ack > self._linux_una or seq > self._linux_wl1 or same:
             self._linux_una, self._linux_wnd, self._linux_wl1 = ack, window, seq
-        elif in_order and window == self._linux_wnd:
+        elif self._back and in_order and window == self._linux_wnd:
             self._linux_wl1 = seq
+
+
+def send_windows(d: Difference) -> list[SendWindows]:
+    """All that they may be, each once."""
+    found: dict[int, SendWindows] = {}
+    for over in (True, False):
+        for back in (True, False):
+            windows = SendWindows(d, over, back)
+            found.setdefault(windows.linux, windows)
+    return list(found.values())

@@ -31,8 +31,15 @@ def _echo_in_syn_received(d: Difference) -> bool:
     challenged = bool(d.said) and any(
         answer.flags == ACK and not answer.length for answers in d.said[-4:] for answer in answers
     )
+    if d.is_open() or not challenged:
+        return False
+    if d.step.kind != PACKET:
+        # Both have acknowledged what came, text out of order; but only our program has a connection.
+        last = d.before[-1] if d.before else d.step
+        waits = last.kind == PACKET and last.flags & (SYN | ACK | RST) == ACK and last.ts is not None
+        return waits and last.ack == 1 and last.seq > d.acked()
     bare = len(d.linux) == 1 and d.linux[0].flags == ACK and d.linux[0].ts_ecr is not None
-    return d.is_packet() and not d.is_open() and challenged and bare and d.step.ts is not None
+    return d.is_packet() and bare and d.step.ts is not None
 
 
 def _syn_data(d: Difference) -> bool:
