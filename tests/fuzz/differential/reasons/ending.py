@@ -52,12 +52,6 @@ def _fin_ahead_after_close(d: Difference) -> bool:
     return d.is_packet() and closed and ahead and bool(d.linux) and all(a.flags & RST for a in d.linux)
 
 
-def _after_close(d: Difference) -> bool:
-    closed = any(step.kind == CLOSE for step in d.before)
-    resets = [*d.ours, *d.linux]
-    return d.is_packet() and closed and bool(d.ours) and bool(d.linux) and all(a.flags & RST for a in resets)
-
-
 def _held_at_close(d: Difference) -> bool:
     acked = d.acked()
     held = any(step.kind == PACKET and step.length and (step.from_edge or step.seq > acked) for step in d.before)
@@ -168,12 +162,6 @@ ENDING: Final[tuple[Explanation, ...]] = (
         'RFC 5961 section 3.2: "If the RST bit is set and the sequence number is outside the current receive window, '
         'silently drop the segment"; Linux challenges where the text reaches in.',
         _reset_that_reaches_in,
-    ),
-    Explanation(
-        "the form of a reset after close",
-        "RFC 9293 section 3.6.1 (SHLD-3) wants a reset; section 3.10.5 has it as <SEQ=SND.NXT>, Linux answers as a "
-        "CLOSED connection would.",
-        _after_close,
     ),
     Explanation(
         "a FIN behind a hole after close",
