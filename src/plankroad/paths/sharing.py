@@ -1,8 +1,9 @@
 """Our flows and a kernel's in one queue: who gets how much.
 
 The simulator runs on the real clock, as for a cell with the kernel's TCP alone. Our two hosts are simulated ones as in
-virtual time, only that their time is the real one; the kernel's two are behind their devices. The bottleneck and the
-way back are one pair of pipes for all four, and at their ends the address says whether a packet is for a device.
+virtual time, only that their time is the real one, and that what they send enters the path when they have really sent
+it (`doorstep`); the kernel's two are behind their devices. The bottleneck and the way back are one pair of pipes for
+all four, and at their ends the address says whether a packet is for a device.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from plankroad.paths.cell import MTU, Cell
+from plankroad.paths.doorstep import WAIT, door
 from plankroad.paths.emulator import Clock, DeviceSink, Emulator, Hurry
 from plankroad.paths.fairness import Shares
 from plankroad.paths.ground import LEFT, RIGHT, KernelError, KernelGround
@@ -29,7 +31,7 @@ from plankroad.paths.virtual import (
     link_of,
     tcp_config,
 )
-from plankroad.sim.pipe import Sink
+from plankroad.sim.pipe import Pipe, Sink
 from plankroad.sim.queue_delay import QueueDelay
 from plankroad.sim.topology import Network
 from plankroad.units import MILLISECOND, SECOND
@@ -72,6 +74,8 @@ class SharedRun:
         self.simulator = self.network.simulator
         self.emulator = Emulator(self.simulator, clock)
         self.there, self.back = self.link.there.pipe, self.link.back.pipe
+        sender.lead(self.link, self._door(sender.name, 2, self.there, simulated=True, wait=WAIT))
+        receiver.lead(self.link, self._door(receiver.name, 3, self.back, simulated=True))
         self.meter = Meter()
         self.there.observers.append(self.meter)
         self.waits = QueueDelay()
@@ -92,6 +96,9 @@ class SharedRun:
         self.sent: dict[str, Any] = {}
         self.real = 0
 
+    def _door(self, name: str, number: int, pipe: Pipe, *, simulated: bool, wait: int = 0) -> Pipe:
+        return door(name, number, MTU, self.emulator, pipe, simulated=simulated, seed=self.cell.seed, wait=wait)
+
     def _delivered(self, flow: int) -> int:
         connection = self.programs[flow].connection
         reader = None if connection is None else self.server.readers.get(connection.local_port)
@@ -109,7 +116,7 @@ class SharedRun:
         left.check(algorithms)
         self.there.sink = Fork(ip_to_bytes(RIGHT), DeviceSink(self.emulator, right.fd), self.there.sink)
         self.back.sink = Fork(ip_to_bytes(LEFT), DeviceSink(self.emulator, left.fd), self.back.sink)
-        self.emulator.add_port(left.fd, self.there)
+        self.emulator.add_port(left.fd, self._door("kernel", 4, self.there, simulated=False, wait=WAIT))
         self.emulator.add_port(right.fd, self.back)
         right.ask({"do": "listen", "address": RIGHT})
         began = time.monotonic_ns()

@@ -215,6 +215,13 @@ class Host(Node):
         self.arrivals.pipes.append(pipe)
         assert interface.index == len(self.links) - 1
 
+    def lead(self, link: Link, pipe: Pipe) -> None:
+        """Let what this host sends by `link` enter `pipe` instead of the link's own; the end of `pipe` takes it on."""
+        port = self.driver.link_of(self.interface_of(link))
+        assert isinstance(port, Port)
+        port.pipe = pipe
+        self.arrivals.pipes[self.links.index(link)] = pipe
+
     def interface_of(self, link: Link) -> Interface:
         """The stack's interface at a link. Raises ValueError for a link that is not here."""
         for known, interface in zip(self.links, self.interfaces, strict=True):
