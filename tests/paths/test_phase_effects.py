@@ -37,8 +37,9 @@ class Late(Sink):
 
 
 def share_of_first(late: tuple[int, ...], seed: int) -> float:
-    """The first flow's share of the second half of two minutes."""
-    cell = parse_cell(rate="10Mbit", rtt="20ms", flows="2", seconds="120", algorithm="cubic", seed=str(seed))
+    """The first flow's share of the second half of two minutes, or of one (`volume`)."""
+    seconds = str(volume(120, 60))
+    cell = parse_cell(rate="10Mbit", rtt="20ms", flows="2", seconds=seconds, algorithm="cubic", seed=str(seed))
     run = VirtualRun(cell)
     pipe = run.link.back.pipe
     pipe.sink = Late(run, pipe.sink, late, MTU * 8 * SECOND // cell.rate // 2)
