@@ -108,3 +108,14 @@ def test_each_host_of_ours_goes_through_a_door_of_its_own() -> None:
         assert step.simulated
         doors[host.name] = step.wait
     assert doors == {"sender": WAIT, "receiver": 0}
+
+
+def test_the_kernels_data_waits_as_ours_does() -> None:
+    run = SharedRun(parse_cell(rate="10Mbit", rtt="20ms", flows="2", seconds="1", algorithm="cubic", seed="1"), [1])
+    run.attach(3, 4)
+    step = run.emulator.ports[3].pipe.sink
+    assert isinstance(step, Doorstep)
+    assert step.pipe is run.there
+    assert (step.simulated, step.wait) == (False, WAIT)
+    # Its acknowledgements, as ours, do not.
+    assert run.emulator.ports[4].pipe is run.back

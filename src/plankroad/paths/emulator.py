@@ -68,8 +68,9 @@ class Clock:
 class Timing:
     """How well the emulator kept real time.
 
-    `late`: by how many nanoseconds each arrival, and each heartbeat where nothing arrived, was late. `unread`: how
-    long, at most, each packet that was read had been waiting to be. `dropped`: packets that a device could not keep.
+    `late`: by how many nanoseconds each arrival, each packet of a simulated host that steps out into real time
+    (`doorstep`), and each heartbeat where nothing arrived, was late. `unread`: how long, at most, each packet that was
+    read had been waiting to be. `dropped`: packets that a device could not keep.
     """
 
     __slots__ = ("dropped", "late", "unread")

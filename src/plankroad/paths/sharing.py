@@ -74,8 +74,8 @@ class SharedRun:
         self.simulator = self.network.simulator
         self.emulator = Emulator(self.simulator, clock)
         self.there, self.back = self.link.there.pipe, self.link.back.pipe
-        sender.lead(self.link, self._door(sender.name, 2, self.there, simulated=True, wait=WAIT))
-        receiver.lead(self.link, self._door(receiver.name, 3, self.back, simulated=True))
+        sender.send_through(self.link, self._door(sender.name, 2, self.there, simulated=True, wait=WAIT))
+        receiver.send_through(self.link, self._door(receiver.name, 3, self.back, simulated=True))
         self.meter = Meter()
         self.there.observers.append(self.meter)
         self.waits = QueueDelay()
@@ -109,15 +109,19 @@ class SharedRun:
             self.bins[flow].append(self._delivered(flow))
         self.simulator.call_at(self.simulator.now + self.shares.bin, self._bin)
 
+    def attach(self, left: int, right: int) -> None:
+        """Put the devices of the kernel's two hosts at the ends of the path."""
+        self.there.sink = Fork(ip_to_bytes(RIGHT), DeviceSink(self.emulator, right), self.there.sink)
+        self.back.sink = Fork(ip_to_bytes(LEFT), DeviceSink(self.emulator, left), self.back.sink)
+        self.emulator.add_port(left, self._door("kernel", 4, self.there, simulated=False, wait=WAIT))
+        self.emulator.add_port(right, self.back)
+
     def run(self, ground: KernelGround) -> None:
         """Let it happen."""
         cell, left, right = self.cell, ground.left, ground.right
         algorithms = [kernel_name(cell.algorithm(flow)) for flow in self.kernels]
         left.check(algorithms)
-        self.there.sink = Fork(ip_to_bytes(RIGHT), DeviceSink(self.emulator, right.fd), self.there.sink)
-        self.back.sink = Fork(ip_to_bytes(LEFT), DeviceSink(self.emulator, left.fd), self.back.sink)
-        self.emulator.add_port(left.fd, self._door("kernel", 4, self.there, simulated=False, wait=WAIT))
-        self.emulator.add_port(right.fd, self.back)
+        self.attach(left.fd, right.fd)
         right.ask({"do": "listen", "address": RIGHT})
         began = time.monotonic_ns()
         common = {"origin": began + LEAD, "until": cell.duration, "bytes": 0}

@@ -215,7 +215,7 @@ class Host(Node):
         self.arrivals.pipes.append(pipe)
         assert interface.index == len(self.links) - 1
 
-    def lead(self, link: Link, pipe: Pipe) -> None:
+    def send_through(self, link: Link, pipe: Pipe) -> None:
         """Let what this host sends by `link` enter `pipe` instead of the link's own; the end of `pipe` takes it on."""
         port = self.driver.link_of(self.interface_of(link))
         assert isinstance(port, Port)
